@@ -1,0 +1,666 @@
+# Array: a Python handle on a Tensor (values) and, when tracked, on a Node (its place in the graph).
+#
+# Above: everything that users see.  Below: runtime/tensor.h, and graph.pxi for nodes.  Many handles may share one tensor and one
+# node; the tracking flag belongs to the handle.
+
+import numpy as np
+from numbers import Integral, Number
+
+cdef object DTYPES = (np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float32), np.dtype(np.float64))
+cdef int default_dtype = FLOAT64
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(1024)
+cdef class Array:
+    """An n-dimensional array of numbers whose values never change, and which can take part in differentiation.
+
+    Arrays are made by `array` and its kin (`zeros`, `ones`, `arange` ...) and by operations on arrays, never by calling
+    this class.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> a = corgi.array([[1.0, 2.0], [3.0, 4.0]]).tracked()
+    >>> (a * a).sum().backward()
+    >>> a.gradient
+    Array([[2., 4.],
+           [6., 8.]], dtype=float64)
+    """
+    cdef Tensor *t
+    cdef Node *node
+    cdef bint tracks
+    cdef object __weakref__
+
+    # NumPy's operators leave `ndarray + Array` to Array.
+    __array_ufunc__ = None
+    __array_priority__ = 1000
+
+    def __init__(self, *args, **kwargs):
+        raise TypeError("Array: arrays are not made by calling the class; use corgi.array(values)")
+
+    def __dealloc__(self):
+        if self.node != NULL:
+            node_drop_handle(self.node)
+        if self.t != NULL:
+            tensor_release(self.t)
+
+    # ---- what it is
+
+    @property
+    def shape(self):
+        """Size of each axis, a tuple of ints."""
+        return shape_tuple(self.t.ndim, self.t.shape)
+
+    @property
+    def ndim(self):
+        """Number of axes."""
+        return self.t.ndim
+
+    @property
+    def size(self):
+        """Number of elements."""
+        return self.t.size
+
+    @property
+    def dtype(self):
+        """Type of the elements, a `numpy.dtype`: float64, float32, int64 or bool."""
+        return DTYPES[self.t.dtype]
+
+    @property
+    def itemsize(self):
+        """Bytes of one element."""
+        return itemsize(self.t.dtype)
+
+    @property
+    def nbytes(self):
+        """Bytes of all elements."""
+        return self.t.size * itemsize(self.t.dtype)
+
+    @property
+    def strides(self):
+        """Bytes from one element to the next along each axis, a tuple of ints."""
+        return tuple([self.t.strides[i] * itemsize(self.t.dtype) for i in range(self.t.ndim)])
+
+    @property
+    def T(self):
+        """The array with its axes reversed."""
+        return transpose(self)
+
+    def __len__(self):
+        if self.t.ndim == 0:
+            raise TypeError("len: an array without axes has no length")
+        return self.t.shape[0]
+
+    def __repr__(self):
+        text = np.array2string(self.numpy(), separator=", ", prefix="Array(")
+        if self.t.size == 0 and self.shape != (0,):
+            text += f", shape={self.shape}"
+        return f"Array({text}, dtype={self.dtype}{', tracked' if self.tracks else ''})"
+
+    def __str__(self):
+        return str(self.numpy())
+
+    def __format__(self, spec):
+        return format(self.item() if spec else str(self), spec)
+
+    # ---- values
+
+    def numpy(self):
+        """The values as a read-only NumPy array, without a copy."""
+        return np.asarray(memoryview(self))
+
+    def __array__(self, dtype=None, copy=None):
+        values = self.numpy()
+        if dtype is not None and dtype != values.dtype:
+            if copy is False:
+                raise ValueError(f"array: {self.dtype} to {dtype} needs a copy, but copy=False was asked for")
+            return values.astype(dtype)
+        return values.copy() if copy else values
+
+    def item(self, *index):
+        """The value of a one-element array, or of the element at `index`, as a Python number.
+
+        Raises
+        ------
+        ValueError
+            If no index is given and the array has not exactly one element.
+        """
+        if index:
+            return self[index[0] if len(index) == 1 and isinstance(index[0], tuple) else index].item()
+        if self.t.size != 1:
+            raise ValueError(f"item: expected an array with one element, got shape {self.shape}; use tolist() or an index")
+        return element(self.t, self.t.data)
+
+    def tolist(self):
+        """The values as nested lists of Python numbers (a number for an array without axes)."""
+        return self.numpy().tolist()
+
+    def __float__(self):
+        return float(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __complex__(self):
+        return complex(self.item())
+
+    def __index__(self):
+        if self.t.ndim or self.t.dtype > INT64:
+            raise TypeError(f"index: expected an int64 array without axes, got {self.dtype} of shape {self.shape}")
+        return int(self.item())
+
+    def __bool__(self):
+        if self.t.size != 1:
+            raise ValueError(f"bool: the truth of an array of shape {self.shape} is ambiguous; use .any() or .all()")
+        return bool(element(self.t, self.t.data))
+
+    def __hash__(self):
+        return <isize> <PyObject *> self >> 4
+
+    def __iter__(self):
+        if self.t.ndim == 0:
+            raise TypeError("iter: an array without axes cannot be iterated over")
+        return iter([self[i] for i in range(self.t.shape[0])])
+
+    def __contains__(self, value):
+        return bool((self == value).any())
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        if flags & PyBUF_WRITABLE:
+            raise BufferError("Array: the buffer is read-only, because values never change; copy it first")
+        cdef Tensor *t = self.t
+        if not t.contiguous and (flags & PyBUF_STRIDES) != PyBUF_STRIDES:
+            raise BufferError("Array: the values are not contiguous; ask for strides, or use ascontiguousarray")
+        if (flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS and not t.contiguous:
+            raise BufferError("Array: the values are not contiguous; copy them first")
+        cdef isize *strides = <isize *> malloc((MAX_NDIM + 1) * sizeof(isize))
+        if strides == NULL:
+            raise MemoryError
+        for i in range(t.ndim):
+            strides[i] = t.strides[i] * itemsize(t.dtype)
+        tensor_retain(t)  # an export holds the tensor: an optimizer then gives its parameter new memory
+        view.internal = strides
+        view.buf = t.data
+        view.obj = self
+        view.len = t.size * itemsize(t.dtype)
+        view.itemsize = itemsize(t.dtype)
+        view.readonly = 1
+        view.ndim = t.ndim
+        view.format = format_of(t.dtype) if flags & PyBUF_FORMAT else NULL
+        view.shape = t.shape if flags & PyBUF_ND else NULL
+        view.strides = strides if (flags & PyBUF_STRIDES) == PyBUF_STRIDES else NULL
+        view.suboffsets = NULL
+        # The exported tensor is found again through its shape, since the handle may show another one by then.
+        strides[MAX_NDIM] = <isize> t
+
+    def __releasebuffer__(self, Py_buffer *view):
+        cdef isize *strides = <isize *> view.internal
+        tensor_release(<Tensor *> strides[MAX_NDIM])
+        free(strides)
+
+    def __copy__(self):
+        return alias(self)
+
+    def copy(self):
+        """Another handle on the same values, node and gradient, with a tracking flag of its own."""
+        return alias(self)
+
+    def __deepcopy__(self, memo):
+        cdef Array out = contiguous_copy(self)
+        if self.tracks:
+            out.tracked()
+        memo[id(self)] = out
+        return out
+
+    def __reduce__(self):
+        return _restore, (np.ascontiguousarray(self.numpy()).tobytes(), self.shape, str(self.dtype), self.tracks)
+
+    # ---- tracking and gradients
+
+    def tracked(self):
+        """Track operations on this array and keep its gradient; returns the array itself.
+
+        Raises
+        ------
+        TypeError
+            For int64 and bool arrays, which have no gradients.
+        """
+        require_float(self, "tracked")
+        self.tracks = True
+        leaf_node(self).keeps = True
+        return self
+
+    def untracked(self):
+        """Stop tracking operations on this array; returns the array itself."""
+        self.tracks = False
+        return self
+
+    def start_tracking(self):
+        """Set the tracking flag; returns the flag's previous value."""
+        previous = self.tracks
+        require_float(self, "start_tracking")
+        leaf_node(self)
+        self.tracks = True
+        return previous
+
+    def stop_tracking(self):
+        """Clear the tracking flag; returns the flag's previous value."""
+        previous = self.tracks
+        self.tracks = False
+        return previous
+
+    @property
+    def is_tracked(self):
+        """Whether operations on this array are recorded."""
+        return bool(self.tracks)
+
+    def detach(self):
+        """The same values outside the graph, untracked."""
+        return wrap_shared(self.t)
+
+    @property
+    def gradient(self):
+        """The gradient that backward passes have summed up for this array, or None.
+
+        An array of exactly this array's shape and dtype. It grows with every backward pass until `take_gradient()` or
+        ``a.gradient = None``.
+        """
+        if self.node == NULL or self.node.gradient == NULL:
+            return None
+        return <object> self.node.gradient
+
+    @gradient.setter
+    def gradient(self, value):
+        set_gradient(self, value)
+
+    @gradient.deleter
+    def gradient(self):
+        set_gradient(self, None)
+
+    def take_gradient(self):
+        """Return the gradient (or None) and clear it."""
+        gradient = self.gradient
+        set_gradient(self, None)
+        return gradient
+
+    def backward(self, delta=None, *, bint create_graph=False):
+        """Differentiate this array with respect to every tracked array that it was computed from.
+
+        The gradients are added to those that the arrays have already. The graph stays usable for further passes.
+
+        Parameters
+        ----------
+        delta : array_like, optional
+            Cotangent of this array, of its shape; ones by default.
+        create_graph : bool
+            Record the backward pass itself, so that the gradients can be differentiated in turn.
+
+        Raises
+        ------
+        TypeError
+            For int64 and bool arrays.
+        ValueError
+            If delta's shape is not this array's, or if `create_graph` is asked of an array outside the graph.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> a, b = corgi.array([5.0]).tracked(), corgi.array([2.0]).tracked()
+        >>> (a * b).backward()
+        >>> a.gradient, b.gradient
+        (Array([2.], dtype=float64), Array([5.], dtype=float64))
+        """
+        backward(self, delta, create_graph)
+
+    # ---- operators
+
+    def __add__(self, other):
+        return operator(OP_add, self, other, False)
+
+    def __radd__(self, other):
+        return operator(OP_add, self, other, True)
+
+    def __sub__(self, other):
+        return operator(OP_subtract, self, other, False)
+
+    def __rsub__(self, other):
+        return operator(OP_subtract, self, other, True)
+
+    def __mul__(self, other):
+        return operator(OP_multiply, self, other, False)
+
+    def __rmul__(self, other):
+        return operator(OP_multiply, self, other, True)
+
+    def __truediv__(self, other):
+        return operator(OP_divide, self, other, False)
+
+    def __rtruediv__(self, other):
+        return operator(OP_divide, self, other, True)
+
+    def __floordiv__(self, other):
+        return operator(OP_floor_divide, self, other, False)
+
+    def __rfloordiv__(self, other):
+        return operator(OP_floor_divide, self, other, True)
+
+    def __mod__(self, other):
+        return operator(OP_remainder, self, other, False)
+
+    def __rmod__(self, other):
+        return operator(OP_remainder, self, other, True)
+
+    def __pow__(self, other, modulus):
+        if modulus is not None:
+            return NotImplemented
+        return operator(OP_power, self, other, False)
+
+    def __rpow__(self, other, modulus):
+        return operator(OP_power, self, other, True)
+
+    def __matmul__(self, other):
+        return matmul(self, as_operand(other, "matmul")) if is_operand(other) else NotImplemented
+
+    def __rmatmul__(self, other):
+        return matmul(as_operand(other, "matmul"), self) if is_operand(other) else NotImplemented
+
+    def __neg__(self):
+        return pointwise(OP_negative, self, None, None)
+
+    def __pos__(self):
+        return alias(self)
+
+    def __abs__(self):
+        return pointwise(OP_absolute, self, None, None)
+
+    def __invert__(self):
+        if self.t.dtype != BOOL:
+            raise TypeError(f"~: expected a bool array, got {self.dtype}")
+        return pointwise(OP_logical_xor, self, scalar(True, BOOL), None)
+
+    def __and__(self, other):
+        return bool_operator(OP_logical_and, self, other)
+
+    def __rand__(self, other):
+        return bool_operator(OP_logical_and, self, other)
+
+    def __or__(self, other):
+        return bool_operator(OP_logical_or, self, other)
+
+    def __ror__(self, other):
+        return bool_operator(OP_logical_or, self, other)
+
+    def __xor__(self, other):
+        return bool_operator(OP_logical_xor, self, other)
+
+    def __rxor__(self, other):
+        return bool_operator(OP_logical_xor, self, other)
+
+    def __eq__(self, other):
+        return operator(OP_equal, self, other, False)
+
+    def __ne__(self, other):
+        return operator(OP_not_equal, self, other, False)
+
+    def __lt__(self, other):
+        return operator(OP_less, self, other, False)
+
+    def __le__(self, other):
+        return operator(OP_less_equal, self, other, False)
+
+    def __gt__(self, other):
+        return operator(OP_greater, self, other, False)
+
+    def __ge__(self, other):
+        return operator(OP_greater_equal, self, other, False)
+
+    def __getitem__(self, index):
+        return getitem(self, index)
+
+    # ---- methods that are functions of the package under NumPy's names
+
+    def astype(self, dtype):
+        """The values in another dtype; see `corgi.astype`."""
+        return astype(self, dtype)
+
+    def reshape(self, *shape):
+        """The values in another shape; one size may be -1. See `corgi.reshape`."""
+        return reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], Integral) else shape)
+
+    def transpose(self, *axes):
+        """The array with its axes reversed or permuted; see `corgi.transpose`."""
+        if len(axes) == 1 and not isinstance(axes[0], Integral):
+            axes = axes[0]
+        return transpose(self, axes if axes else None)
+
+    def swapaxes(self, axis1, axis2):
+        """The array with two axes exchanged; see `corgi.swapaxes`."""
+        return swapaxes(self, axis1, axis2)
+
+    def squeeze(self, axis=None):
+        """The array without axes of size 1; see `corgi.squeeze`."""
+        return squeeze(self, axis)
+
+    def flatten(self):
+        """The array with one axis."""
+        return reshape(self, (-1,))
+
+    def ravel(self):
+        """The array with one axis."""
+        return reshape(self, (-1,))
+
+    def sum(self, axis=None, *, keepdims=False):
+        """Sum over axes; see `corgi.sum`."""
+        return sum(self, axis, keepdims=keepdims)
+
+    def mean(self, axis=None, *, keepdims=False):
+        """Mean over axes; see `corgi.mean`."""
+        return mean(self, axis, keepdims=keepdims)
+
+    def prod(self, axis=None, *, keepdims=False):
+        """Product over axes; see `corgi.prod`."""
+        return prod(self, axis, keepdims=keepdims)
+
+    def max(self, axis=None, *, keepdims=False):
+        """Maximum over axes; see `corgi.max`."""
+        return max(self, axis, keepdims=keepdims)
+
+    def min(self, axis=None, *, keepdims=False):
+        """Minimum over axes; see `corgi.min`."""
+        return min(self, axis, keepdims=keepdims)
+
+    def var(self, axis=None, *, ddof=0, keepdims=False):
+        """Variance over axes; see `corgi.var`."""
+        return var(self, axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis=None, *, ddof=0, keepdims=False):
+        """Standard deviation over axes; see `corgi.std`."""
+        return std(self, axis, ddof=ddof, keepdims=keepdims)
+
+    def cumsum(self, axis=None):
+        """Running sum along an axis; see `corgi.cumsum`."""
+        return cumsum(self, axis)
+
+    def argmax(self, axis=None, *, keepdims=False):
+        """Index of the maximum; see `corgi.argmax`."""
+        return argmax(self, axis, keepdims=keepdims)
+
+    def argmin(self, axis=None, *, keepdims=False):
+        """Index of the minimum; see `corgi.argmin`."""
+        return argmin(self, axis, keepdims=keepdims)
+
+    def any(self, axis=None, *, keepdims=False):
+        """Whether some element is true; see `corgi.any`."""
+        return any(self, axis, keepdims=keepdims)
+
+    def all(self, axis=None, *, keepdims=False):
+        """Whether every element is true; see `corgi.all`."""
+        return all(self, axis, keepdims=keepdims)
+
+    def clip(self, minimum=None, maximum=None):
+        """The values limited to an interval; see `corgi.clip`."""
+        return call_row(OP_clip, (self, minimum, maximum))
+
+
+# ---- handles
+
+cdef inline Array wrap(Tensor *t):
+    """A new handle that takes over the caller's reference to t."""
+    if t == NULL:
+        raise MemoryError("array: not enough memory for the result")
+    cdef Array a = Array.__new__(Array)
+    a.t = t
+    return a
+
+
+cdef inline Array wrap_shared(Tensor *t):
+    tensor_retain(t)
+    return wrap(t)
+
+
+cdef Array alias(Array a):
+    """Another handle on the same values and node."""
+    cdef Array out = wrap_shared(a.t)
+    if a.node != NULL:
+        attach(out, a.node)
+    out.tracks = a.tracks
+    return out
+
+
+cdef Tensor *contiguous(Tensor *t) except NULL:
+    """A new reference to t, or to a contiguous copy of it."""
+    if t.contiguous:
+        tensor_retain(t)
+        return t
+    cdef Tensor *out = tensor_like(t)
+    if out == NULL:
+        raise MemoryError("array: not enough memory for a copy")
+    tensor_copy_out(t, out.data)
+    return out
+
+
+cdef Array contiguous_copy(Array a):
+    cdef Tensor *out = tensor_like(a.t)
+    cdef Array result = wrap(out)
+    tensor_copy_out(a.t, out.data)
+    return result
+
+
+cdef inline bint same_shape(const Tensor *a, const Tensor *b) noexcept:
+    return a.ndim == b.ndim and memcmp(a.shape, b.shape, a.ndim * sizeof(isize)) == 0
+
+
+cdef tuple shape_tuple(int ndim, const isize *shape):
+    return tuple([shape[i] for i in range(ndim)])
+
+
+cdef inline char *format_of(int dtype) noexcept:
+    """The struct module's letter for a dtype."""
+    if dtype == FLOAT64:
+        return b"d"
+    if dtype == FLOAT32:
+        return b"f"
+    return b"?" if dtype == BOOL else (b"l" if sizeof(long) == 8 else b"q")
+
+
+cdef object element(const Tensor *t, const char *data):
+    if t.dtype == FLOAT64:
+        return (<double *> data)[0]
+    if t.dtype == FLOAT32:
+        return <double> (<float *> data)[0]
+    if t.dtype == INT64:
+        return (<int64_t *> data)[0]
+    return (<uint8_t *> data)[0] != 0
+
+
+cdef int require_float(Array a, str op) except -1:
+    if a.t.dtype < FLOAT32:
+        raise TypeError(f"{op}: expected a float array, got {a.dtype}, which has no gradient; convert it with astype(float)")
+    return 0
+
+
+# ---- dtypes
+
+cdef int dtype_code(dtype) except -1:
+    """The code of a dtype given as in NumPy: a numpy.dtype, a name, or float, int, bool."""
+    if dtype is None:
+        return default_dtype
+    try:
+        return DTYPES.index(np.dtype(dtype))
+    except (TypeError, ValueError):
+        raise TypeError(f"dtype: expected float64, float32, int64 or bool, got {dtype!r}") from None
+
+
+cdef int promoted(int a, int b) noexcept:
+    """NumPy's rule: the larger kind, and int64 with float32 gives float64."""
+    if (a == INT64 and b == FLOAT32) or (a == FLOAT32 and b == INT64):
+        return FLOAT64
+    return a if a > b else b
+
+
+cdef int scalar_dtype(value, int dtype) except -1:
+    """Dtype of an operation between an array of `dtype` and a Python number: the array's, unless its kind is too small."""
+    if dtype >= FLOAT32:
+        return dtype
+    if PyBool_Check(value):
+        return dtype
+    if PyLong_CheckExact(value):
+        return INT64
+    return default_dtype
+
+
+cdef Array scalar(value, int dtype):
+    """An array without axes."""
+    cdef Array a = wrap(tensor_new(dtype, 0, NULL))
+    if dtype == FLOAT64:
+        (<double *> a.t.data)[0] = value
+    elif dtype == FLOAT32:
+        (<float *> a.t.data)[0] = <float> <double> value
+    elif dtype == INT64:
+        (<int64_t *> a.t.data)[0] = value
+    else:
+        (<uint8_t *> a.t.data)[0] = bool(value)
+    return a
+
+
+def set_default_dtype(dtype):
+    """Set the dtype of arrays made from Python floats, and by `zeros`, `ones` ...; returns the previous one.
+
+    Parameters
+    ----------
+    dtype : float64 or float32
+
+    Raises
+    ------
+    TypeError
+        For another dtype.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> previous = corgi.set_default_dtype("float32")
+    >>> corgi.zeros(2)
+    Array([0., 0.], dtype=float32)
+    >>> _ = corgi.set_default_dtype(previous)
+    """
+    global default_dtype
+    code = dtype_code(dtype)
+    if code < FLOAT32:
+        raise TypeError(f"set_default_dtype: expected float64 or float32, got {dtype!r}")
+    previous = DTYPES[default_dtype]
+    default_dtype = code
+    return previous
+
+
+def get_default_dtype():
+    """The dtype of arrays made from Python floats.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.get_default_dtype()
+    dtype('float64')
+    """
+    return DTYPES[default_dtype]

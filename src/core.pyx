@@ -1,0 +1,18 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""corgi._core: arrays, the graph, and every compiled op.
+
+One extension module, included in reading order; each part says what it is for.  Above it stands the package `corgi`, which is
+read rather than compiled; below it the C kernels and the runtime.
+"""
+include "declarations.pxi"
+include "array.pxi"
+include "create.pxi"
+include "graph.pxi"
+include "pointwise.pxi"
+include "structural.pxi"
+include "indexing.pxi"
+include "reduce.pxi"
+include "linear.pxi"
+include "fused.pxi"
+include "update.pxi"
+include "config.pxi"

@@ -1,0 +1,134 @@
+# What the extension needs of C: the kernels, tensors, BLAS, threads, and a few pieces of the Python C API.
+
+cimport cython
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_DECREF, Py_XDECREF
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyBUF_C_CONTIGUOUS
+from cpython.buffer cimport PyObject_GetBuffer, PyBuffer_Release
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport malloc, realloc, free
+from libc.string cimport memcpy, memset, memcmp
+
+ctypedef Py_ssize_t isize
+
+cdef extern from "kernels/kernels.h" nogil:
+    enum: BOOL, INT64, FLOAT32, FLOAT64, N_DTYPES
+    ctypedef void (*pointwise_fn)(isize n, char **args) noexcept nogil
+    ctypedef void (*reduce_fn)(const void *x, void *out, isize outer, isize n, isize inner) noexcept nogil
+    ctypedef struct Window:
+        isize channels, height, width, kernel_h, kernel_w, out_h, out_w
+        isize stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w
+    ctypedef struct Kernels:
+        const char *level
+        pointwise_fn forward[1][4]
+        pointwise_fn vjp[1][3][4]
+        void (*select)(isize n, const uint8_t *condition, const void *a, const void *b, void *out, int itemsize) noexcept nogil
+        void (*cast)(isize n, const void *x, int from_, void *out, int to) noexcept nogil
+        void (*fill)(isize n, void *out, const void *value, int itemsize) noexcept nogil
+        void (*accumulate[4])(isize n, const void *x, void *acc) noexcept nogil
+        reduce_fn sum[4]
+        reduce_fn prod[4]
+        reduce_fn max[4]
+        reduce_fn min[4]
+        reduce_fn argmax[4]
+        reduce_fn argmin[4]
+        void (*cumsum[4])(const void *x, void *out, isize outer, isize n, isize inner, bint reverse) noexcept nogil
+        void (*softmax[4])(const void *x, void *out, isize rows, isize n) noexcept nogil
+        void (*log_softmax[4])(const void *x, void *out, isize rows, isize n) noexcept nogil
+        void (*logsumexp[4])(const void *x, void *out, isize rows, isize n) noexcept nogil
+        void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner_bytes) noexcept nogil
+        void (*take_add[4])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner) noexcept nogil
+        void (*max_pool_index[4])(const Window *w, const void *x, int64_t *index, isize images) noexcept nogil
+        void (*window_sum[4])(const Window *w, const void *x, void *out, isize images) noexcept nogil
+        void (*window_spread[4])(const Window *w, const void *g, void *out, isize images) noexcept nogil
+        void (*bias_act[4])(void *z, const void *bias, isize rows, isize n, int activation) noexcept nogil
+        void (*bias_act_vjp[4])(const void *g, const void *y, void *dz, void *db, isize rows, isize n, int activation) noexcept nogil
+        void (*softmax_cross_entropy[4])(const void *logits, const int64_t *label, const void *target, void *loss,
+                                         void *probabilities, isize rows, isize n) noexcept nogil
+        void (*sgd[4])(isize n, const void *p, const void *g, void *velocity, void *p_out, double lr, double momentum,
+                       double weight_decay, bint nesterov, bint first) noexcept nogil
+        void (*adam[4])(isize n, const void *p, const void *g, void *m, void *v, void *p_out, double lr, double beta1,
+                        double beta2, double eps, double weight_decay, bint decoupled, int64_t step) noexcept nogil
+    const Kernels *kernels
+
+cdef extern from "kernels/pointwise.h" nogil:
+    enum: N_POINTWISE, KIND_FLOAT, KIND_COMPARE, KIND_LOGIC, KIND_PREDICATE
+    enum: OP_negative, OP_absolute, OP_square, OP_reciprocal, OP_sqrt, OP_exp, OP_log
+    enum: OP_add, OP_subtract, OP_multiply, OP_divide, OP_power, OP_maximum, OP_minimum, OP_floor_divide, OP_remainder
+    enum: OP_equal, OP_not_equal, OP_less, OP_less_equal, OP_greater, OP_greater_equal
+    enum: OP_logical_and, OP_logical_or, OP_logical_xor
+    enum: OP_clip, OP_axpy, OP_relu, OP_sigmoid, OP_tanh
+    ctypedef struct PointwiseOp:
+        const char *name
+        const char *kind_name
+        const char *domain
+        const char *sentence
+        const char *formula
+        int kind, n_inputs
+        const char *vjp[3]
+    const PointwiseOp pointwise_ops[]
+
+cdef extern from "runtime/tensor.h" nogil:
+    enum: MAX_NDIM
+    ctypedef struct Tensor:
+        isize refs
+        Tensor *owner
+        char *data
+        isize size
+        int8_t dtype, ndim
+        bint contiguous
+        isize shape[8]
+        isize strides[8]
+    int itemsize(int dtype)
+    Tensor *tensor_new(int dtype, int ndim, const isize *shape)
+    Tensor *tensor_like(const Tensor *t)
+    Tensor *tensor_view(Tensor *t)
+    void tensor_update_contiguous(Tensor *t)
+    void tensor_retain(Tensor *t)
+    void tensor_release(Tensor *t)
+    ctypedef struct MemoryStats:
+        isize in_use, peak, cached, limit, allocations, reuses
+    MemoryStats memory_stats
+    void memory_trim(isize keep)
+
+cdef extern from "runtime/apply.h" nogil:
+    enum: APPLY_LONG
+    void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bint heavy)
+    void tensor_copy_out(const Tensor *t, void *out)
+    void tensor_copy_in(const Tensor *t, const void *values)
+
+cdef extern from "runtime/threads.h" nogil:
+    int get_num_threads()
+    void set_num_threads(int n)
+
+cdef extern from "runtime/cpu.h" nogil:
+    const char *select_kernels(const char *name)
+    const char *available_levels()
+
+cdef extern from "runtime/blas.h" nogil:
+    void matmul_into(int dtype, bint trans_a, bint trans_b, isize m, isize n, isize k, const void *a, isize lda,
+                     const void *b, isize ldb, int beta, void *c, isize ldc)
+    const char *blas_load(const char *path)
+    const char *blas_backend()
+    const char *blas_library()
+    const char *blas_config()
+
+cdef extern from "runtime/conv.h" nogil:
+    int conv_forward(int dtype, const Window *w, isize images, isize filters, const void *x, const void *f, void *y)
+    int conv_input(int dtype, const Window *w, isize images, isize filters, const void *g, const void *f, void *x)
+    int conv_filters(int dtype, const Window *w, isize images, isize filters, const void *x, const void *g, void *f)
+
+cdef extern from *:
+    """
+    /* Does this thread record the graph?  initial-exec: one instruction to read it, also in an extension module. */
+    static _Thread_local int recording __attribute__((tls_model("initial-exec"))) = 1;
+    """
+    bint recording
+    int PyFloat_CheckExact(object)
+    int PyLong_CheckExact(object)
+    int PyBool_Check(object)
+    double PyFloat_AS_DOUBLE(object)
+    isize Py_REFCNT(object)
+    ctypedef struct PyMethodDef:
+        const char *ml_doc
+    object PyCFunction_NewEx(PyMethodDef *, object, object)

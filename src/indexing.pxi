@@ -1,0 +1,259 @@
+# Indexing: views by ints and slices, gathers by arrays, and their adjoints.
+#
+# Above: Array.__getitem__.  Below: array.pxi; the take kernels.  getitem and placed are each other's adjoint, as take and
+# take_add are.  Indices that a view cannot express are turned into positions by NumPy, so that they mean what they mean there.
+
+
+cdef Tensor *basic_view(Tensor *source, tuple index) except NULL:
+    """A view by ints, slices, None and Ellipsis."""
+    cdef isize start, stop, step, size
+    cdef int axis = 0, to = 0, used = 0, position
+    cdef Tensor *t
+    for item in index:
+        if item is not None and item is not Ellipsis:
+            used += 1
+    if used > source.ndim:
+        raise IndexError(f"index: an array of shape {shape_tuple(source.ndim, source.shape)} was given {used} indices")
+    t = tensor_view(source)
+    if t == NULL:
+        raise MemoryError("index: not enough memory")
+    try:
+        for position in range(len(index) + 1):
+            if position == len(index) or index[position] is Ellipsis:
+                # An ellipsis stands for all axes that no other item uses; so does the end.
+                while axis < source.ndim - (used if position < len(index) else 0):
+                    if to == MAX_NDIM:
+                        raise IndexError(f"index: expected at most {MAX_NDIM} axes in the result")
+                    t.shape[to] = source.shape[axis]
+                    t.strides[to] = source.strides[axis]
+                    to += 1
+                    axis += 1
+                continue
+            item = index[position]
+            if to == MAX_NDIM:
+                raise IndexError(f"index: expected at most {MAX_NDIM} axes in the result")
+            if item is None:
+                t.shape[to] = 1
+                t.strides[to] = 0
+                to += 1
+                continue
+            used -= 1
+            size = source.shape[axis]
+            if type(item) is slice:
+                try:
+                    start, stop, step = item.indices(size)
+                except TypeError:
+                    raise TypeError(f"index: expected ints in a slice, got {item}") from None
+                t.shape[to] = len(range(start, stop, step))
+                t.strides[to] = source.strides[axis] * step
+                if t.shape[to]:
+                    t.data += start * source.strides[axis] * itemsize(source.dtype)
+                to += 1
+            else:
+                start = item
+                if not -size <= start < size:
+                    raise IndexError(f"index: {start} is out of range for axis {axis} of size {size}")
+                t.data += (start + size if start < 0 else start) * source.strides[axis] * itemsize(source.dtype)
+            axis += 1
+        t.ndim = to
+        tensor_update_contiguous(t)
+    except BaseException:
+        tensor_release(t)
+        raise
+    return t
+
+
+cdef Array getitem(Array x, object index):
+    cdef Array out
+    cdef Node *n
+    cdef tuple items = index if type(index) is tuple else (index,)
+    cdef bint ellipsis = False
+    cdef list normal = []
+    for item in items:
+        if item is Ellipsis:
+            if ellipsis:
+                raise IndexError("index: expected at most one ellipsis")
+            ellipsis = True
+        elif PyBool_Check(item) or not (item is None or type(item) is slice or PyLong_CheckExact(item)):
+            if isinstance(item, Integral) and not isinstance(item, (bool, np.bool_)):
+                item = int(item)
+            else:
+                return gather(x, items)
+        normal.append(item)
+    items = tuple(normal)
+    out = wrap(basic_view(x.t, items))
+    n = record(out, x, getitem_vjp, b"getitem")
+    if n != NULL:
+        set_context(n, items)
+    return out
+
+
+cdef int getitem_vjp(Walk *w, Node *n, Array g) except -1:
+    if wants(w, n, 0):
+        send(w, n, 0, placed(g, shape_tuple(n.inputs[0].ndim, n.inputs[0].shape), <tuple> <object> n.context, 0))
+    return 0
+
+
+cdef Array placed(Array g, tuple shape, tuple index, value):
+    """An array of `value` whose view by `index` holds g: the adjoint of getitem where the value is 0."""
+    cdef Array out = filled(new_shape(shape, g.t.dtype, "pad"), value)
+    cdef Tensor *window = basic_view(out.t, index)
+    cdef Tensor *source = NULL
+    cdef Node *n
+    try:
+        source = contiguous(g.t)
+        tensor_copy_in(window, source.data)
+    finally:
+        tensor_release(window)
+        if source != NULL:
+            tensor_release(source)
+    n = record(out, g, placed_vjp, b"pad")
+    if n != NULL:
+        set_context(n, index)
+    return out
+
+
+cdef int placed_vjp(Walk *w, Node *n, Array g) except -1:
+    if wants(w, n, 0):
+        send(w, n, 0, getitem(g, <object> n.context))
+    return 0
+
+
+# ---- gathers
+
+cdef Array gather(Array x, tuple items):
+    """Indexing by arrays of ints and bools, alone or among other items, as NumPy defines it."""
+    cdef list numpy_items = []
+    cdef Array index
+    for item in items:
+        if item is None or item is Ellipsis or type(item) is slice or isinstance(item, (int, np.bool_)):
+            numpy_items.append(item)
+            continue
+        index = as_operand(item, "index")
+        if index.t.dtype > INT64 and index.t.size:
+            raise IndexError(f"index: expected ints, slices, None, ... or arrays of ints or bools, got {index.dtype}")
+        numpy_items.append(index.numpy() if index.t.size or index.t.dtype <= INT64 else index.numpy().astype(np.int64))
+    if len(numpy_items) == 1 and isinstance(numpy_items[0], np.ndarray) and numpy_items[0].dtype == np.int64 and x.t.ndim:
+        return take(x, from_numpy(numpy_items[0]), 0)
+    try:
+        positions = np.arange(x.t.size).reshape(x.shape)[tuple(numpy_items)]
+    except IndexError as error:
+        raise IndexError(f"index: {error}") from None
+    return take(reshape(x, (-1,)), from_numpy(np.asarray(positions)), 0)
+
+
+def take(a, indices, axis=0):
+    """Elements along an axis, picked by an array of indices.
+
+    Parameters
+    ----------
+    a : array_like
+    indices : array_like of int
+        Negative ones count from the end.
+    axis : int
+
+    Returns
+    -------
+    Array
+        Of `a`'s shape with the axis replaced by the shape of `indices`.
+
+    Raises
+    ------
+    IndexError
+        If an index is out of range.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.take([[1, 2], [3, 4]], [1, 1, 0])
+    Array([[3, 4],
+           [3, 4],
+           [1, 2]], dtype=int64)
+    """
+    cdef Array x = as_operand(a, "take"), index = as_operand(indices, "take")
+    if index.t.dtype != INT64 and index.t.size:
+        raise TypeError(f"take: expected int64 indices, got {index.dtype}")
+    cdef int along = axis_of(axis, x.t.ndim, "take")
+    if x.t.ndim - 1 + index.t.ndim > MAX_NDIM:
+        raise ValueError(f"take: expected at most {MAX_NDIM} axes in the result")
+    flat = checked_positions(index, x.t.shape[along])
+    cdef Array picked = taken(x, flat, along)
+    if index.t.ndim == 1:
+        return picked
+    return reshape(picked, x.shape[:along] + index.shape + x.shape[along + 1:])
+
+
+cdef Array checked_positions(Array index, isize size):
+    """Indices as a contiguous row of positions from 0."""
+    cdef Array flat = wrap(tensor_new(INT64, 1, &index.t.size))
+    cdef int64_t *values = <int64_t *> flat.t.data
+    cdef isize i
+    if index.t.size == 0:
+        return flat
+    tensor_copy_out(index.t, values)
+    for i in range(index.t.size):
+        if not -size <= values[i] < size:
+            raise IndexError(f"index: {values[i]} is out of range for an axis of size {size}")
+        if values[i] < 0:
+            values[i] += size
+    return flat
+
+
+cdef inline void spans(const Tensor *t, int axis, isize *outer, isize *inner) noexcept:
+    """Products of the sizes before and after an axis."""
+    cdef int i
+    outer[0] = inner[0] = 1
+    for i in range(t.ndim):
+        if i < axis:
+            outer[0] *= t.shape[i]
+        elif i > axis:
+            inner[0] *= t.shape[i]
+
+
+cdef Array taken(Array x, Array positions, int axis):
+    """x along an axis at checked positions."""
+    cdef isize shape[8]
+    cdef isize outer, inner
+    memcpy(shape, x.t.shape, sizeof(shape))
+    shape[axis] = positions.t.size
+    cdef Array out = wrap(tensor_new(x.t.dtype, x.t.ndim, shape))
+    cdef Tensor *source = contiguous(x.t)
+    spans(source, axis, &outer, &inner)
+    kernels.take(source.data, <int64_t *> positions.t.data, out.t.data, outer, source.shape[axis], positions.t.size,
+                 inner * itemsize(source.dtype))
+    tensor_release(source)
+    cdef Node *n = record(out, x, taken_vjp, b"take")
+    if n != NULL:
+        n.param = axis
+        save(n, 1, positions)
+    return out
+
+
+cdef int taken_vjp(Walk *w, Node *n, Array g) except -1:
+    if wants(w, n, 0):
+        send(w, n, 0, take_added(g, wrap_shared(n.saved[1]), n.param, n.inputs[0].shape[n.param]))
+    return 0
+
+
+cdef Array take_added(Array g, Array positions, int axis, isize size):
+    """The adjoint of taken: zeros of `size` along the axis, to which g is added at the positions."""
+    cdef isize shape[8]
+    cdef isize outer, inner
+    memcpy(shape, g.t.shape, sizeof(shape))
+    shape[axis] = size
+    cdef Array out = wrap(tensor_new(g.t.dtype, g.t.ndim, shape))
+    cdef Tensor *source = contiguous(g.t)
+    spans(source, axis, &outer, &inner)
+    kernels.take_add[g.t.dtype](source.data, <int64_t *> positions.t.data, out.t.data, outer, size, positions.t.size, inner)
+    tensor_release(source)
+    cdef Node *n = record(out, g, take_added_vjp, b"take_add")
+    if n != NULL:
+        n.param = axis
+        save(n, 1, positions)
+    return out
+
+
+cdef int take_added_vjp(Walk *w, Node *n, Array g) except -1:
+    if wants(w, n, 0):
+        send(w, n, 0, taken(g, wrap_shared(n.saved[1]), n.param))
+    return 0

@@ -1,0 +1,24 @@
+/* The kernels of the table by name and family of dtypes, and a prototype of each taken from the table's own type, so that a
+ * definition that does not fit it fails to compile.
+ *
+ * Above: table.c, which fills the table from this list, and every file that defines kernels.  Below: kernels.h.
+ */
+#pragma once
+#include "kernels.h"
+
+/* ONE: the kernel takes an itemsize or dtypes; ALL: one for each dtype; NUMBERS: all but bool; FLOATS: float32, float64. */
+#define KERNEL_LIST(ONE, ALL, NUMBERS, FLOATS)                                                                               \
+    ONE(select) ONE(cast) ONE(fill) ONE(gather_strided) ONE(scatter_strided) ONE(take)                                       \
+    ALL(max) ALL(min) ALL(argmax) ALL(argmin)                                                                                \
+    NUMBERS(sum) NUMBERS(prod) NUMBERS(cumsum) NUMBERS(gemm)                                                                 \
+    FLOATS(accumulate) FLOATS(softmax) FLOATS(log_softmax) FLOATS(logsumexp) FLOATS(softmax_cross_entropy)                   \
+    FLOATS(take_add) FLOATS(im2col) FLOATS(col2im) FLOATS(max_pool_index) FLOATS(window_sum) FLOATS(window_spread)           \
+    FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(sgd) FLOATS(adam)
+
+#define PROTOTYPE(member, name) extern __typeof__(*((Kernels *)0)->member) KERNEL(name);
+#define PROTOTYPE_ONE(name) PROTOTYPE(name, name)
+#define PROTOTYPE_FLOATS(name) PROTOTYPE(name[0], name##_f32) PROTOTYPE(name[0], name##_f64)
+#define PROTOTYPE_NUMBERS(name) PROTOTYPE(name[0], name##_i64) PROTOTYPE_FLOATS(name)
+#define PROTOTYPE_ALL(name) PROTOTYPE(name[0], name##_b8) PROTOTYPE_NUMBERS(name)
+
+KERNEL_LIST(PROTOTYPE_ONE, PROTOTYPE_ALL, PROTOTYPE_NUMBERS, PROTOTYPE_FLOATS)

@@ -1,0 +1,107 @@
+/* The table of compiled kernels: what the Cython layer calls, and what every instruction-set level provides.
+ *
+ * Above: src/core.pyx, which reaches a kernel only through `kernels->...`.  Below: the .c files of this folder,
+ * each compiled once for every level (LEVEL is defined by the build), and table.c, which gathers them.
+ * runtime/cpu.c chooses the level when the module is imported.
+ *
+ * Conventions.  Every array argument is contiguous and row-major unless strides are given.  Output never
+ * overlaps input unless a comment says so.  Sizes may be zero.  Kernels neither allocate Python objects nor touch
+ * the interpreter; they may use parallel() and must give the same bits for any number of threads.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef ptrdiff_t isize;
+
+enum { BOOL, INT64, FLOAT32, FLOAT64, N_DTYPES };
+
+/* Pointwise kernel: n elements; args are the operands in the order of the op, then the output. */
+typedef void (*pointwise_fn)(isize n, char *const *args);
+
+/* Reduction of (outer, n, inner) along the middle to (outer, inner). */
+typedef void (*reduce_fn)(const void *x, void *out, isize outer, isize n, isize inner);
+
+/* One window geometry for convolution and pooling of (channels, height, width) images. */
+typedef struct {
+    isize channels, height, width;         /* of the image, before padding */
+    isize kernel_h, kernel_w;              /* of the window */
+    isize out_h, out_w;                    /* number of window positions */
+    isize stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+} Window;
+
+typedef struct {
+    const char *level; /* "v2", "v3", "v4" (x86-64) or "baseline" */
+
+    /* Indexed by op (pointwise.h) and dtype; NULL where the op has no kernel for the dtype. */
+    const pointwise_fn (*forward)[N_DTYPES];
+    const pointwise_fn (*vjp)[3][N_DTYPES]; /* operands: g, the inputs, y; output: the gradient of one input */
+
+    /* where(condition (bool), a, b); itemsize is that of a, b and out. */
+    void (*select)(isize n, const uint8_t *condition, const void *a, const void *b, void *out, int itemsize);
+    void (*cast)(isize n, const void *x, int from, void *out, int to);
+    void (*fill)(isize n, void *out, const void *value, int itemsize);
+    /* out[i] = x[i * stride], stride in elements (may be 0 or negative). */
+    void (*gather_strided)(isize n, const void *x, isize stride, void *out, int itemsize);
+    /* out[i * stride] = x[i]. */
+    void (*scatter_strided)(isize n, const void *x, void *out, isize stride, int itemsize);
+    /* acc[i] += x[i], float32 and float64. */
+    void (*accumulate[N_DTYPES])(isize n, const void *x, void *acc);
+
+    reduce_fn sum[N_DTYPES], prod[N_DTYPES], max[N_DTYPES], min[N_DTYPES]; /* NaN wins in max and min; n >= 1 there */
+    reduce_fn argmax[N_DTYPES], argmin[N_DTYPES]; /* out int64: first extreme, or first NaN; n >= 1 */
+    /* Running sum along the middle of (outer, n, inner); out has x's shape. reverse: from the end. */
+    void (*cumsum[N_DTYPES])(const void *x, void *out, isize outer, isize n, isize inner, bool reverse);
+
+    /* Rows of n >= 1: out = exp(x - max) / sum, or x - logsumexp(x); logsumexp gives one number a row. */
+    void (*softmax[N_DTYPES])(const void *x, void *out, isize rows, isize n);
+    void (*log_softmax[N_DTYPES])(const void *x, void *out, isize rows, isize n);
+    void (*logsumexp[N_DTYPES])(const void *x, void *out, isize rows, isize n);
+
+    /* take: out (outer, k, inner) = x (outer, n, inner)[:, index, :]; 0 <= index < n is checked by the caller.
+     * inner_bytes is inner * itemsize. */
+    void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner_bytes);
+    /* The adjoint: out (outer, n, inner)[:, index, :] += g (outer, k, inner); out is zeroed by the kernel. */
+    void (*take_add[N_DTYPES])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,
+                               isize inner);
+
+    /* im2col: column (channels * kernel_h * kernel_w, out_h * out_w) of one image; col2im: its adjoint (sums). */
+    void (*im2col[N_DTYPES])(const Window *w, const void *image, void *column);
+    void (*col2im[N_DTYPES])(const Window *w, const void *column, void *image);
+    /* For each of `images` planes (height, width): the flat index in the whole array x (images, height, width) of each
+     * window's maximum (first one; NaN wins; padding never wins). index has shape (images, out_h, out_w). */
+    void (*max_pool_index[N_DTYPES])(const Window *w, const void *x, int64_t *index, isize images);
+    /* Sums of windows over planes (images, height, width) and the adjoint; padding counts as zero. */
+    void (*window_sum[N_DTYPES])(const Window *w, const void *x, void *out, isize images);
+    void (*window_spread[N_DTYPES])(const Window *w, const void *g, void *out, isize images);
+
+    /* Built-in product, row-major: c (m, n) = op(a) op(b) + beta * c, beta 0 or 1 (0 does not read c);
+     * trans_a: a is stored (k, m) with row length lda, else (m, k); likewise b, (n, k) or (k, n). One thread. */
+    void (*gemm[N_DTYPES])(bool trans_a, bool trans_b, isize m, isize n, isize k, const void *a, isize lda, const void *b,
+                           isize ldb, int beta, void *c, isize ldc);
+
+    /* Dense epilogue: z (rows, n) += bias (n), then z = activation(z) (0 none, 1 relu, 2 sigmoid, 3 tanh). bias may be NULL. */
+    void (*bias_act[N_DTYPES])(void *z, const void *bias, isize rows, isize n, int activation);
+    /* dz = g * activation'(y) and db (n) = column sums of dz. db may be NULL; dz may be g itself. */
+    void (*bias_act_vjp[N_DTYPES])(const void *g, const void *y, void *dz, void *db, isize rows, isize n, int activation);
+
+    /* Mean softmax cross-entropy of rows of logits against integer classes (label) or rows of probabilities
+     * (target); exactly one is not NULL. Writes the mean loss and the probabilities. */
+    void (*softmax_cross_entropy[N_DTYPES])(const void *logits, const int64_t *label, const void *target, void *loss,
+                                            void *probabilities, isize rows, isize n);
+
+    /* Optimizer steps over n elements; p_out may be p. `state` arrays are updated in place. */
+    void (*sgd[N_DTYPES])(isize n, const void *p, const void *g, void *velocity, void *p_out, double lr, double momentum,
+                          double weight_decay, bool nesterov, bool first); /* velocity NULL: no momentum */
+    void (*adam[N_DTYPES])(isize n, const void *p, const void *g, void *m, void *v, void *p_out, double lr, double beta1,
+                           double beta2, double eps, double weight_decay, bool decoupled, int64_t step);
+} Kernels;
+
+/* The level in use; set by select_kernels (runtime/cpu.c). */
+extern const Kernels *kernels;
+
+/* How a .c file of this folder names what it exports: KERNEL(sum_f32) is sum_f32_v3 at level v3. */
+#define KERNEL_JOIN2(name, level) name##_##level
+#define KERNEL_JOIN(name, level) KERNEL_JOIN2(name, level)
+#define KERNEL(name) KERNEL_JOIN(name, LEVEL)

@@ -1,0 +1,259 @@
+/* First reading of the pointwise table: a forward kernel for each op and dtype, a gradient kernel for each float input.
+ *
+ * Above: table.c, which puts the two tables below into Kernels.  Below: pointwise.h (the formulas), vecmath.h (exp, log ...).
+ * Kernels see contiguous operands only: runtime/apply.c stages the others through small buffers in cache.
+ */
+#include "kernels.h"
+#include "pointwise.h"
+#include "vecmath.h"
+
+#include <math.h>
+
+static inline int64_t integer_power(int64_t base, int64_t exponent) /* exponent >= 0 is checked by the caller */
+{
+    uint64_t result = 1, factor = (uint64_t)base;
+    for (; exponent > 0; exponent >>= 1, factor *= factor)
+        if (exponent & 1) result *= factor;
+    return (int64_t)result;
+}
+
+static inline int64_t integer_floor_divide(int64_t a, int64_t b) /* 0 for b == 0, as NumPy's */
+{
+    if (b == 0) return 0;
+    if (b == -1) return (int64_t)-(uint64_t)a;
+    return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+static inline int64_t integer_remainder(int64_t a, int64_t b)
+{
+    if (b == 0 || b == -1) return 0;
+    int64_t r = a % b;
+    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+/* Python's (and NumPy's) division with remainder: the remainder has the divisor's sign, also when it is zero. */
+#define DEFINE_DIVISION(T, suffix, fmod, floor, copysign)                                                                             \
+    static inline T remainder_##suffix(T a, T b)                                                                                      \
+    {                                                                                                                                 \
+        T r = fmod(a, b);                                                                                                             \
+        if (r == 0) return b == 0 ? r : copysign((T)0, b);                                                                            \
+        return (r < 0) != (b < 0) ? r + b : r;                                                                                        \
+    }                                                                                                                                 \
+    static inline T floor_divide_##suffix(T a, T b)                                                                                   \
+    {                                                                                                                                 \
+        if (b == 0) return a / b;                                                                                                     \
+        T r = fmod(a, b), q = (a - r) / b;                                                                                            \
+        if (r != 0 && (r < 0) != (b < 0)) q -= 1;                                                                                     \
+        if (q == 0) return copysign((T)0, a / b);                                                                                     \
+        T whole = floor(q);                                                                                                           \
+        return q - whole > (T)0.5 ? whole + 1 : whole;                                                                                \
+    }
+DEFINE_DIVISION(float, f32, fmodf, floorf, copysignf)
+DEFINE_DIVISION(double, f64, fmod, floor, copysign)
+
+#define DEFINE_LOGADDEXP(T, suffix, fabs)                                                                                             \
+    static inline T logaddexp_##suffix(T a, T b)                                                                                      \
+    {                                                                                                                                 \
+        T larger = a > b ? a : b, gap = fabs(a - b);                                                                                  \
+        T sum = larger + vm_log1p_##suffix(vm_exp_##suffix(-gap));                                                                    \
+        return a == b ? a + (T)0.69314718055994530942 : a != a ? a : b != b ? b : sum;                                                \
+    }
+DEFINE_LOGADDEXP(float, f32, fabsf)
+DEFINE_LOGADDEXP(double, f64, fabs)
+
+#define JOIN2(a, b) a##_##b
+#define JOIN(a, b) JOIN2(a, b)
+#define FN(name) JOIN(name, SUFFIX)
+
+/* Operands that a formula does not name are dropped by the compiler. */
+#define UNARY_FORWARD(name, R, f)                                                                                                     \
+    static void FN(name##_forward)(isize n, char *const *args)                                                                        \
+    {                                                                                                                                 \
+        const T *restrict px = (const T *)args[0];                                                                                    \
+        R *restrict out = (R *)args[1];                                                                                               \
+        for (isize i = 0; i < n; i++) {                                                                                               \
+            const T x = px[i];                                                                                                        \
+            out[i] = (R)(f);                                                                                                          \
+        }                                                                                                                             \
+    }
+#define UNARY_KERNELS(name, domain, sentence, f, dx)                                                                                  \
+    UNARY_FORWARD(name, T, f)                                                                                                         \
+    static void FN(name##_vjp)(isize n, char *const *args)                                                                            \
+    {                                                                                                                                 \
+        const T *restrict pg = (const T *)args[0], *restrict px = (const T *)args[1], *restrict py = (const T *)args[2];              \
+        T *restrict out = (T *)args[3];                                                                                               \
+        for (isize i = 0; i < n; i++) {                                                                                               \
+            const T g = pg[i], x = px[i], y = py[i];                                                                                  \
+            (void)x, (void)y;                                                                                                         \
+            out[i] = (T)(dx);                                                                                                         \
+        }                                                                                                                             \
+    }
+
+#define BINARY_VJP(name, d)                                                                                                           \
+    static void FN(name)(isize n, char *const *args)                                                                                  \
+    {                                                                                                                                 \
+        const T *restrict pg = (const T *)args[0], *restrict px0 = (const T *)args[1], *restrict px1 = (const T *)args[2];            \
+        const T *restrict py = (const T *)args[3];                                                                                    \
+        T *restrict out = (T *)args[4];                                                                                               \
+        for (isize i = 0; i < n; i++) {                                                                                               \
+            const T g = pg[i], x0 = px0[i], x1 = px1[i], y = py[i];                                                                   \
+            (void)g, (void)x0, (void)x1, (void)y;                                                                                     \
+            out[i] = (T)(d);                                                                                                          \
+        }                                                                                                                             \
+    }
+#define BINARY_FORWARD(name, R, f)                                                                                                    \
+    static void FN(name##_forward)(isize n, char *const *args)                                                                        \
+    {                                                                                                                                 \
+        const T *restrict px0 = (const T *)args[0], *restrict px1 = (const T *)args[1];                                               \
+        R *restrict out = (R *)args[2];                                                                                               \
+        for (isize i = 0; i < n; i++) {                                                                                               \
+            const T x0 = px0[i], x1 = px1[i];                                                                                         \
+            out[i] = (R)(f);                                                                                                          \
+        }                                                                                                                             \
+    }
+#define BINARY_KERNELS(name, domain, sentence, f, dx0, dx1)                                                                           \
+    BINARY_FORWARD(name, T, f)                                                                                                        \
+    BINARY_VJP(name##_vjp0, dx0)                                                                                                      \
+    BINARY_VJP(name##_vjp1, dx1)
+
+#define TERNARY_VJP(name, d)                                                                                                          \
+    static void FN(name)(isize n, char *const *args)                                                                                  \
+    {                                                                                                                                 \
+        const T *restrict pg = (const T *)args[0], *restrict px0 = (const T *)args[1], *restrict px1 = (const T *)args[2];            \
+        const T *restrict px2 = (const T *)args[3], *restrict py = (const T *)args[4];                                                \
+        T *restrict out = (T *)args[5];                                                                                               \
+        for (isize i = 0; i < n; i++) {                                                                                               \
+            const T g = pg[i], x0 = px0[i], x1 = px1[i], x2 = px2[i], y = py[i];                                                      \
+            (void)g, (void)x0, (void)x1, (void)x2, (void)y;                                                                           \
+            out[i] = (T)(d);                                                                                                          \
+        }                                                                                                                             \
+    }
+#define TERNARY_FORWARD(name, R, f)                                                                                                   \
+    static void FN(name##_forward)(isize n, char *const *args)                                                                        \
+    {                                                                                                                                 \
+        const T *restrict px0 = (const T *)args[0], *restrict px1 = (const T *)args[1], *restrict px2 = (const T *)args[2];           \
+        R *restrict out = (R *)args[3];                                                                                               \
+        for (isize i = 0; i < n; i++) {                                                                                               \
+            const T x0 = px0[i], x1 = px1[i], x2 = px2[i];                                                                            \
+            out[i] = (R)(f);                                                                                                          \
+        }                                                                                                                             \
+    }
+#define TERNARY_KERNELS(name, domain, sentence, f, dx0, dx1, dx2)                                                                     \
+    TERNARY_FORWARD(name, T, f)                                                                                                       \
+    TERNARY_VJP(name##_vjp0, dx0)                                                                                                     \
+    TERNARY_VJP(name##_vjp1, dx1)                                                                                                     \
+    TERNARY_VJP(name##_vjp2, dx2)
+
+#define COMPARE_KERNELS(name, symbol, sentence, f) BINARY_FORWARD(name, uint8_t, f)
+#define LOGIC_KERNELS(name, sentence, f) BINARY_FORWARD(name, uint8_t, f)
+#define INTEGER1_KERNELS(name, f) UNARY_FORWARD(name, int64_t, f)
+#define INTEGER2_KERNELS(name, f) BINARY_FORWARD(name, int64_t, f)
+#define INTEGER3_KERNELS(name, f) TERNARY_FORWARD(name, int64_t, f)
+#define PREDICATE_KERNELS(name, sentence, f) UNARY_FORWARD(name, uint8_t, f)
+
+#define T uint8_t
+#define SUFFIX b8
+POINTWISE_COMPARE(COMPARE_KERNELS)
+POINTWISE_LOGIC(LOGIC_KERNELS)
+#undef T
+#undef SUFFIX
+
+#define T int64_t
+#define SUFFIX i64
+POINTWISE_INTEGER1(INTEGER1_KERNELS)
+POINTWISE_INTEGER2(INTEGER2_KERNELS)
+POINTWISE_INTEGER3(INTEGER3_KERNELS)
+POINTWISE_COMPARE(COMPARE_KERNELS)
+#undef T
+#undef SUFFIX
+
+/* How the formulas' names are read for float32 and float64. */
+#define where(condition, a, b) ((condition) ? (a) : (b))
+#define C(constant) ((T)(constant))
+#define sign(x) where((x) > 0, C(1), where((x) < 0, C(-1), x))
+#define exp(x) FN(vm_exp)(x)
+#define expm1(x) FN(vm_expm1)(x)
+#define log(x) FN(vm_log)(x)
+#define log1p(x) FN(vm_log1p)(x)
+#define log2(x) FN(vm_log2)(x)
+#define log10(x) FN(vm_log10)(x)
+#define sin(x) FN(vm_sin)(x)
+#define cos(x) FN(vm_cos)(x)
+#define sinh(x) FN(vm_sinh)(x)
+#define cosh(x) FN(vm_cosh)(x)
+#define tanh(x) FN(vm_tanh)(x)
+#define erf(x) FN(vm_erf)(x)
+#define sigmoid(x) FN(vm_sigmoid)(x)
+#define softplus(x) FN(vm_softplus)(x)
+#define logaddexp(a, b) FN(logaddexp)(a, b)
+#define floor_divide(a, b) FN(floor_divide)(a, b)
+#define remainder(a, b) FN(remainder)(a, b)
+#define FLOAT_KERNELS                                                                                                                 \
+    POINTWISE_ROWS(UNARY_KERNELS, BINARY_KERNELS, TERNARY_KERNELS, COMPARE_KERNELS, IGNORE, PREDICATE_KERNELS)
+#define IGNORE(...)
+
+#define T float
+#define SUFFIX f32
+#define absolute(x) fabsf(x)
+#define sqrt(x) sqrtf(x)
+#define tan(x) tanf(x)
+#define arcsin(x) asinf(x)
+#define arccos(x) acosf(x)
+#define arctan(x) atanf(x)
+#define arctan2(a, b) atan2f(a, b)
+#define power(a, b) powf(a, b)
+#define floor(x) floorf(x)
+#define ceil(x) ceilf(x)
+#define rint(x) rintf(x)
+FLOAT_KERNELS
+#undef T
+#undef SUFFIX
+#undef absolute
+#undef sqrt
+#undef tan
+#undef arcsin
+#undef arccos
+#undef arctan
+#undef arctan2
+#undef power
+#undef floor
+#undef ceil
+#undef rint
+
+#define T double
+#define SUFFIX f64
+#define absolute(x) fabs(x)
+#define arcsin(x) asin(x)
+#define arccos(x) acos(x)
+#define arctan(x) atan(x)
+#define arctan2(a, b) atan2(a, b)
+#define power(a, b) pow(a, b)
+FLOAT_KERNELS
+
+#define FLOAT_ROW(name, ...) [OP_##name] = {[FLOAT32] = name##_forward_f32, [FLOAT64] = name##_forward_f64},
+#define COMPARE_ROW(name, ...)                                                                                                        \
+    [OP_##name] = {name##_forward_b8, name##_forward_i64, name##_forward_f32, name##_forward_f64},
+#define LOGIC_ROW(name, ...) [OP_##name] = {[BOOL] = name##_forward_b8},
+#define INTEGER_ROW(name, f) [OP_##name][INT64] = name##_forward_i64,
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init" /* integer kernels are added to rows that stand already */
+const pointwise_fn KERNEL(pointwise_forward)[N_POINTWISE][N_DTYPES] = {
+    POINTWISE_ROWS(FLOAT_ROW, FLOAT_ROW, FLOAT_ROW, COMPARE_ROW, LOGIC_ROW, FLOAT_ROW)
+    POINTWISE_INTEGER1(INTEGER_ROW)
+    POINTWISE_INTEGER2(INTEGER_ROW)
+    POINTWISE_INTEGER3(INTEGER_ROW)
+};
+#pragma GCC diagnostic pop
+
+#define UNARY_VJPS(name, ...) [OP_##name] = {{[FLOAT32] = name##_vjp_f32, [FLOAT64] = name##_vjp_f64}},
+#define BINARY_VJPS(name, ...)                                                                                                        \
+    [OP_##name] = {{[FLOAT32] = name##_vjp0_f32, [FLOAT64] = name##_vjp0_f64},                                                        \
+                   {[FLOAT32] = name##_vjp1_f32, [FLOAT64] = name##_vjp1_f64}},
+#define TERNARY_VJPS(name, ...)                                                                                                       \
+    [OP_##name] = {{[FLOAT32] = name##_vjp0_f32, [FLOAT64] = name##_vjp0_f64},                                                        \
+                   {[FLOAT32] = name##_vjp1_f32, [FLOAT64] = name##_vjp1_f64},                                                        \
+                   {[FLOAT32] = name##_vjp2_f32, [FLOAT64] = name##_vjp2_f64}},
+const pointwise_fn KERNEL(pointwise_vjp)[N_POINTWISE][3][N_DTYPES] = {
+    POINTWISE_ROWS(UNARY_VJPS, BINARY_VJPS, TERNARY_VJPS, IGNORE, IGNORE, IGNORE)
+};

@@ -1,0 +1,371 @@
+/* Elementary functions that the compiler vectorizes: vm_exp_f32(x), vm_exp_f64(x) and their like.
+ *
+ * Above: the kernels of this folder, which call them in plain loops.  Below: nothing but bits.  Every function is
+ * branch-free (a ternary becomes a blend), takes any argument, denormal, infinite or NaN, and stays within 2 ulp of the
+ * true value, with or without fused multiply-add.  The rounding tricks need that the compiler does not reassociate:
+ * never build with -ffast-math.  fit_vecmath.py derives the polynomials; ulp figures are measured maxima.
+ *
+ * The body is written once and read twice, for float32 and float64: the file includes itself with VM_REAL set, and
+ * PICK(a, b) takes a for float32 and b for float64.
+ */
+#if !defined(CORGI_VECMATH_H)
+#define CORGI_VECMATH_H
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VM_INLINE static inline __attribute__((always_inline))
+
+/* Horner's rule, coefficients from the lowest degree up. */
+#define VM_P1(x, c) (c)
+#define VM_P2(x, c, ...) ((c) + (x) * VM_P1(x, __VA_ARGS__))
+#define VM_P3(x, c, ...) ((c) + (x) * VM_P2(x, __VA_ARGS__))
+#define VM_P4(x, c, ...) ((c) + (x) * VM_P3(x, __VA_ARGS__))
+#define VM_P5(x, c, ...) ((c) + (x) * VM_P4(x, __VA_ARGS__))
+#define VM_P6(x, c, ...) ((c) + (x) * VM_P5(x, __VA_ARGS__))
+#define VM_P7(x, c, ...) ((c) + (x) * VM_P6(x, __VA_ARGS__))
+#define VM_P8(x, c, ...) ((c) + (x) * VM_P7(x, __VA_ARGS__))
+#define VM_P9(x, c, ...) ((c) + (x) * VM_P8(x, __VA_ARGS__))
+#define VM_P10(x, c, ...) ((c) + (x) * VM_P9(x, __VA_ARGS__))
+#define VM_P11(x, c, ...) ((c) + (x) * VM_P10(x, __VA_ARGS__))
+#define VM_P12(x, c, ...) ((c) + (x) * VM_P11(x, __VA_ARGS__))
+#define VM_P13(x, c, ...) ((c) + (x) * VM_P12(x, __VA_ARGS__))
+#define VM_P14(x, c, ...) ((c) + (x) * VM_P13(x, __VA_ARGS__))
+#define VM_P15(x, c, ...) ((c) + (x) * VM_P14(x, __VA_ARGS__))
+#define VM_P16(x, c, ...) ((c) + (x) * VM_P15(x, __VA_ARGS__))
+#define VM_P17(x, c, ...) ((c) + (x) * VM_P16(x, __VA_ARGS__))
+
+#define VM_REAL float
+#define VM_BITS uint32_t
+#define VM(name) vm_##name##_f32
+#define PICK(f32, f64) f32
+#include "vecmath.h"
+#undef VM_REAL
+#undef VM_BITS
+#undef VM
+#undef PICK
+
+#define VM_REAL double
+#define VM_BITS uint64_t
+#define VM(name) vm_##name##_f64
+#define PICK(f32, f64) f64
+#include "vecmath.h"
+#undef VM_REAL
+#undef VM_BITS
+#undef VM
+#undef PICK
+
+/* |x| / (2 pi) less a whole number, below 4 in size, for every float x: 1 / (2 pi) in seven pieces of 29 bits, so that
+ * each product with a float is exact in float64 and its whole turns can be dropped (the idea of Payne and Hanek). The
+ * last two products are below 1 turn for any float. */
+VM_INLINE double vm_turns_f32(float x) {
+    const double a = (double)fabsf(x);
+    const double p0 = a * 0x1.45f306dp-3, p1 = a * 0x1.9391054p-32, p2 = a * 0x1.4fe13abp-61, p3 = a * 0x1.d1f534dp-90,
+                 p4 = a * 0x1.b81b6c5p-119, p5 = a * 0x1.5993c4p-150, p6 = a * 0x1.c820ff2p-177;
+    return (p0 - rint(p0)) + ((p1 - rint(p1)) + ((p2 - rint(p2)) + ((p3 - rint(p3)) + ((p4 - rint(p4)) + (p5 + p6)))));
+}
+
+/* sin(pi h) in float64 for a float32 result: h = n + r, |r| <= 1/2, and the sign is (-1)^n. */
+VM_INLINE double vm_sinpi_f32(double h) {
+    const double shift = 0x1.8p52, t = h + shift, r = h - (t - shift), z = r * r;
+    const double y = r * VM_P6(z, 3.1415926535231633, -5.1677127620787058, 2.5501632390202138, -0.5992513142342103,
+                               0.082046399971342762, -0.0070220270999524935);
+    return vm_from_bits_f64(vm_bits_f64(y) ^ (vm_bits_f64(t) << 63));
+}
+
+VM_INLINE float vm_sin_f32(float x) {
+    const float y = (float)vm_sinpi_f32(2 * vm_turns_f32(x));
+    return vm_from_bits_f32(vm_bits_f32(y) ^ (vm_bits_f32(x) & 0x80000000u));
+}
+
+VM_INLINE float vm_cos_f32(float x) { return (float)vm_sinpi_f32(2 * vm_turns_f32(x) + 0.5); }
+
+/* In float64 the whole range needs 1100 bits of pi: left to the C library. */
+VM_INLINE double vm_sin_f64(double x) { return sin(x); }
+VM_INLINE double vm_cos_f64(double x) { return cos(x); }
+
+#elif defined(VM_REAL)
+
+/* ---- The format ---------------------------------------------------------------------------------------------- */
+
+#define VM_MANTISSA PICK(23, 52)                /* bits of the mantissa */
+#define VM_BIAS PICK(127, 1023)                 /* of the exponent */
+#define VM_SHIFT PICK(0x1.8p23f, 0x1.8p52)      /* t = x + shift holds x, rounded to a whole number, in its low bits */
+#define VM_INF PICK(INFINITY, (double)INFINITY) /* INFINITY and NAN are floats */
+#define VM_NAN PICK(NAN, (double)NAN)
+#define VM_ABS(x) PICK(fabsf, fabs)(x)
+#define VM_COPYSIGN(x, y) PICK(copysignf, copysign)(x, y)
+#define VM_EXP_END PICK(110.0f, 750.0) /* e^x is 0 or infinite beyond it */
+#define VM_TINY PICK(0x1p-30f, 0x1p-60) /* below it sinh x and expm1 x round to x */
+
+#define VM_LOG2E PICK(1.44269502f, 1.4426950408889634) /* log2(e) = LOG2E + LOG2E_LO */
+#define VM_LOG2E_LO PICK(1.92596299e-08f, 2.0355273740931033e-17)
+#define VM_LOG10E PICK(0.434294492f, 0.4342944819032518) /* log10(e) likewise */
+#define VM_LOG10E_LO PICK(-1.01030501e-08f, 1.098319650216765e-17)
+/* The high parts of log(2) and log10(2) end in zeros: their product with an exponent is exact (Cody and Waite). */
+#define VM_LN2 PICK(0x1.62e4p-1f, 0x1.62e42feep-1)
+#define VM_LN2_LO PICK(1.42860682e-06f, 1.9082149292705877e-10)
+#define VM_LOG10_2 PICK(0x1.3441p-2f, 0x1.34413509f6p-2)
+#define VM_LOG10_2_LO PICK(7.90341716e-07f, 3.694239077158931e-13)
+
+VM_INLINE VM_BITS VM(bits)(VM_REAL x) {
+    VM_BITS u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+VM_INLINE VM_REAL VM(from_bits)(VM_BITS u) {
+    VM_REAL x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* 2^(k - bias) from the low bits k of u; what stands above the exponent's bits falls off. */
+VM_INLINE VM_REAL VM(power)(VM_BITS u) { return VM(from_bits)(u << VM_MANTISSA); }
+
+/* The smaller, and the one nearer zero; both keep a NaN in x. Two ternaries in a row on x would be threaded into jumps
+ * by the compiler and become three blends instead of a minimum and a maximum. */
+VM_INLINE VM_REAL VM(min)(VM_REAL x, VM_REAL high) { return x > high ? high : x; }
+VM_INLINE VM_REAL VM(clamp)(VM_REAL x, VM_REAL size) { return VM_COPYSIGN(VM(min)(VM_ABS(x), size), x); }
+
+/* ---- Exponentials: x = n log(2) + r, |r| <= log(2) / 2 -------------------------------------------------------- */
+
+/* (e^r - 1 - r) / r^2 */
+VM_INLINE VM_REAL VM(exp_tail)(VM_REAL r) {
+    return PICK(VM_P5(r, 0.49999997f, 0.166665435f, 0.0416672006f, 0.00836657919f, 0.00138825271f),
+                VM_P11(r, 0.5, 0.16666666666666677, 0.041666666666666505, 0.0083333333333216082, 0.0013888888888962906,
+                       0.00019841269886206419, 2.4801587171861715e-5, 2.7557244105688482e-6, 2.7557402912783144e-7,
+                       2.5109080873688613e-8, 2.0875338593477693e-9));
+}
+
+/* p 2^n, where t = shift + 2 bias + n: two factors reach the denormals and the overflow with one rounding. */
+VM_INLINE VM_REAL VM(scale)(VM_REAL p, VM_REAL t) {
+    const VM_BITS n = VM(bits)(t), half = n >> 1;
+    return p * VM(power)(half) * VM(power)(n - half);
+}
+
+VM_INLINE VM_REAL VM(exp_clamped)(VM_REAL x) {
+    const VM_REAL shift = VM_SHIFT + 2 * VM_BIAS;
+    const VM_REAL t = x * VM_LOG2E + shift, n = t - shift;
+    const VM_REAL r = (x - n * VM_LN2) - n * VM_LN2_LO;
+    return VM(scale)(1 + (r + r * r * VM(exp_tail)(r)), t);
+}
+
+VM_INLINE VM_REAL VM(exp)(VM_REAL x) { return VM(exp_clamped)(VM(clamp)(x, VM_EXP_END)); }
+
+VM_INLINE VM_REAL VM(exp2)(VM_REAL x) {
+    const VM_REAL shift = VM_SHIFT + 2 * VM_BIAS;
+    x = VM(clamp)(x, PICK(160.0f, 1100.0));
+    const VM_REAL t = x + shift, r = x - (t - shift);
+    const VM_REAL q = PICK(
+        VM_P6(r, 0.693147182f, 0.240226477f, 0.0555033199f, 0.00961843971f, 0.00133991335f, 0.00015353167f),
+        VM_P11(r, 0.69314718055994529, 0.24022650695910133, 0.05550410866482005, 0.0096181291075935673,
+               0.001333355814678028, 0.00015403530457879124, 1.5252733489316567e-5, 1.3215434869861246e-6,
+               1.0178200503611678e-7, 7.0738586795813491e-9, 4.4347256376608948e-10));
+    return VM(scale)(1 + r * q, t);
+}
+
+/* 2^k (e^x - 1) for k = 0 or -1, as 2^n (r + ...) + (2^n - 1), where c is what rounding r lost; 2^(n + k) has to be
+ * normal. */
+VM_INLINE VM_REAL VM(expm1_scaled)(VM_REAL x, int k) {
+    const VM_REAL shift = VM_SHIFT + (VM_REAL)(VM_BIAS + k), one = k ? PICK(0.5f, 0.5) : 1;
+    const VM_REAL t = x * VM_LOG2E + shift, n = t - shift;
+    const VM_REAL high = x - n * VM_LN2, r = high - n * VM_LN2_LO, c = (high - r) - n * VM_LN2_LO;
+    const VM_REAL s = VM(power)(VM(bits)(t));
+    return ((s - one) + s * r) + s * (r * r * VM(exp_tail)(r) + c);
+}
+
+/* Twice the half, because 2^n itself overflows before e^x does. */
+VM_INLINE VM_REAL VM(expm1)(VM_REAL x) {
+    const VM_REAL low = PICK(-18.0f, -38.0), high = PICK(89.0f, 710.0);
+    const VM_REAL half = VM(expm1_scaled)(x < low ? low : x, -1), y = x > high ? VM_INF : half + half;
+    return VM_ABS(x) < VM_TINY ? x : y;
+}
+
+/* tanh u = u + u^3 p(u^2) for small u, else 1 - 2 / (e^2u + 1), which is 1 beyond the clamp. */
+VM_INLINE VM_REAL VM(tanh)(VM_REAL x) {
+    const VM_REAL u = VM(min)(VM_ABS(x), PICK(9.1f, 19.1)), z = u * u;
+    const VM_REAL p =
+        PICK(VM_P5(z, -0.333333164f, 0.13332586f, -0.053852316f, 0.0210717004f, -0.00627426989f),
+             VM_P10(z, -0.33333333333332316, 0.13333333333168718, -0.053968253876084893, 0.021869485974935737,
+                    -0.008863194505782929, 0.0035917197101863708, -0.0014532168148869262, 0.00057913717635987079,
+                    -0.00021030264548683645, 5.1021639111732536e-5));
+    const VM_REAL small = u + u * (z * p), large = 1 - 2 / (1 + VM(exp_clamped)(u + u));
+    return VM_COPYSIGN(u < PICK(0.55f, 0.55) ? small : large, x);
+}
+
+/* q = e / (1 + e), e = e^-|x|, is the answer for x < 0 and 1 - q for x >= 0; e - e q, the same as q, damps the error of
+ * the divisor. */
+VM_INLINE VM_REAL VM(sigmoid)(VM_REAL x) {
+    const VM_REAL e = VM(exp_clamped)(-VM(min)(VM_ABS(x), VM_EXP_END)), q = e / (1 + e), p = x >= 0 ? 1 : e;
+    return p - p * q;
+}
+
+/* Half of sinh x and cosh x, x >= 0, by the addition theorems:
+ * sinh(n log 2 + r) = sinh(n log 2) cosh r + cosh(n log 2) sinh r and so on. */
+VM_INLINE void VM(half_sinh_cosh)(VM_REAL x, VM_REAL *sinh_x, VM_REAL *cosh_x) {
+    const VM_REAL shift = VM_SHIFT + (VM_BIAS - 2);
+    x = VM(min)(x, PICK(89.42f, 710.48));
+    const VM_REAL t = x * VM_LOG2E + shift, n = t - shift;
+    const VM_REAL high = x - n * VM_LN2, r = high - n * VM_LN2_LO, c = (high - r) - n * VM_LN2_LO, z = r * r;
+    const VM_REAL up = VM(power)(VM(bits)(t));                                            /* 2^(n - 2) */
+    const VM_REAL down = VM(power)(2 * VM_BIAS + 4 - VM(bits)(t)) * PICK(0x1p-8f, 0x1p-8); /* 2^(-n - 2), always normal */
+    const VM_REAL sum = up + down, difference = up - down; /* each with what its rounding lost */
+    const VM_REAL sum_low = down - (sum - up), difference_low = (up - difference) - down;
+    const VM_REAL sinh_tail =
+        r * z * PICK(VM_P3(z, 0.166666672f, 0.00833328906f, 0.000199050744f),
+                     VM_P5(z, 0.16666666666666677, 0.0083333333333215302, 0.00019841269886402242, 2.7557243910722271e-6,
+                           2.5109147655876058e-8)) + c;
+    const VM_REAL cosh_tail =
+        z * PICK(VM_P3(z, 0.5f, 0.0416662656f, 0.00139463332f),
+                 VM_P6(z, 0.5, 0.041666666666666713, 0.0013888888888863753, 2.480158736373811e-5, 2.7557241539015015e-7,
+                       2.0924513419235199e-9));
+    *sinh_x = (difference + sum * r) + (difference * cosh_tail + (sum * sinh_tail + difference_low));
+    *cosh_x = (sum + difference * r) + (sum * cosh_tail + (difference * sinh_tail + sum_low));
+}
+
+VM_INLINE VM_REAL VM(sinh)(VM_REAL x) {
+    VM_REAL s, c;
+    VM(half_sinh_cosh)(VM_ABS(x), &s, &c);
+    return VM_ABS(x) < VM_TINY ? x : VM_COPYSIGN(s + s, x);
+}
+
+VM_INLINE VM_REAL VM(cosh)(VM_REAL x) {
+    VM_REAL s, c;
+    VM(half_sinh_cosh)(VM_ABS(x), &s, &c);
+    return c + c;
+}
+
+/* ---- Logarithms: x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2) -------------------------------------------------- */
+
+#define VM_SQRT_HALF PICK(0x3f3504f3u, 0x3fe6a09e667f3bcdu)
+#define VM_EXPONENT ((VM_BITS)(2 * VM_BIAS + 1) << VM_MANTISSA) /* its bits, with those of the sign not among them */
+
+/* k + bias stands in the exponent's bits of the result, f's mantissa below. */
+VM_INLINE VM_BITS VM(log_split)(VM_REAL x) {
+    return VM(bits)(x) + (((VM_BITS)VM_BIAS << VM_MANTISSA) - VM_SQRT_HALF);
+}
+
+VM_INLINE VM_REAL VM(log_exponent)(VM_BITS u, VM_REAL offset) {
+    const VM_REAL two = PICK(0x1p23f, 0x1p52);
+    return VM(from_bits)((u >> VM_MANTISSA) | VM(bits)(two)) - (two + offset);
+}
+
+VM_INLINE VM_REAL VM(log_fraction)(VM_BITS u) {
+    return VM(from_bits)((u & (((VM_BITS)1 << VM_MANTISSA) - 1)) + VM_SQRT_HALF) - 1;
+}
+
+/* log(1 + f) - f; for float64 by the series in s = f / (2 + f) of fdlibm. */
+VM_INLINE VM_REAL VM(log_tail)(VM_REAL f) {
+#define VM_LOG_F32                                                                                                            \
+    f * f * VM_P9(f, -0.5f, 0.333333313f, -0.250008196f, 0.200012252f, -0.166233599f, 0.142017812f, -0.13160184f,           \
+                  0.127614111f, -0.0763427764f)
+#define VM_LOG_F64                                                                                                            \
+    s * (h + z * VM_P7(z, 0.66666666666667351, 0.39999999999413161, 0.2857142874275852, 0.22222198531968085,                 \
+                       0.18183566622919783, 0.15313988027148859, 0.14796611302624549)) - h
+    const VM_REAL s = f / (2 + f), z = s * s, h = f * f * PICK(0.5f, 0.5);
+    (void)z, (void)h;
+    return PICK(VM_LOG_F32, VM_LOG_F64);
+}
+
+/* x = 2^k (1 + f) with k in *exponent; denormals are scaled up first. */
+VM_INLINE VM_REAL VM(log_reduce)(VM_REAL x, VM_REAL *exponent) {
+    const VM_REAL smallest = PICK(0x1p-126f, 0x1p-1022), up = PICK(0x1p23f, 0x1p52);
+    const VM_BITS u = VM(log_split)(x < smallest ? x * up : x);
+    *exponent = VM(log_exponent)(u, x < smallest ? (VM_REAL)(VM_BIAS + VM_MANTISSA) : (VM_REAL)VM_BIAS);
+    return VM(log_fraction)(u);
+}
+
+/* y, but the special values of a logarithm. */
+VM_INLINE VM_REAL VM(log_special)(VM_REAL x, VM_REAL y) {
+    y = x > 0 ? y : (x == 0 ? -VM_INF : VM_NAN);
+    return x == VM_INF ? x : y;
+}
+
+VM_INLINE VM_REAL VM(log)(VM_REAL x) {
+    VM_REAL k;
+    const VM_REAL f = VM(log_reduce)(x, &k);
+    return VM(log_special)(x, k * VM_LN2 + (f + (VM(log_tail)(f) + k * VM_LN2_LO)));
+}
+
+VM_INLINE VM_REAL VM(log2)(VM_REAL x) {
+    VM_REAL k;
+    const VM_REAL f = VM(log_reduce)(x, &k);
+    return VM(log_special)(x, k + (f * VM_LOG2E + (VM(log_tail)(f) * VM_LOG2E + f * VM_LOG2E_LO)));
+}
+
+VM_INLINE VM_REAL VM(log10)(VM_REAL x) {
+    VM_REAL k;
+    const VM_REAL f = VM(log_reduce)(x, &k);
+    const VM_REAL low = VM(log_tail)(f) * VM_LOG10E + (f * VM_LOG10E_LO + k * VM_LOG10_2_LO);
+    return VM(log_special)(x, k * VM_LOG10_2 + (f * VM_LOG10E + low));
+}
+
+/* log of u = 1 + x, corrected for what rounding u lost: log(u + c) = log(u) + c / u (as in fdlibm); c / u needs few
+ * digits, and 1 / (1 + f) is about 1 - f + f^2. For k = 0, f is x itself. */
+VM_INLINE VM_REAL VM(log1p)(VM_REAL x) {
+    const VM_REAL high = x > 1 ? x : 1, low = x > 1 ? 1 : x, u = high + low, c = low - (u - high);
+    const VM_BITS bits = VM(log_split)(u);
+    const VM_REAL k = VM(log_exponent)(bits, VM_BIAS), g = VM(log_fraction)(bits);
+    const VM_REAL scale = VM(from_bits)(((VM_BITS)(2 * VM_BIAS + 2) << VM_MANTISSA) - (bits & VM_EXPONENT)); /* 4 / 2^k */
+    const VM_REAL correction = c * scale * PICK(VM_P3(g, 0.25f, -0.25f, 0.25f), VM_P3(g, 0.25, -0.25, 0.25));
+    const VM_REAL f = k == 0 ? x : g, d = k == 0 ? 0 : correction;
+    VM_REAL y = k * VM_LN2 + (f + (VM(log_tail)(f) + (k * VM_LN2_LO + d)));
+    y = x > -1 ? VM_COPYSIGN(y, x) : (x == -1 ? -VM_INF : VM_NAN);
+    return x == VM_INF ? x : y;
+}
+
+/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|); the logarithm's argument is in [1, 2]: k is 0 or 1. */
+VM_INLINE VM_REAL VM(softplus)(VM_REAL x) {
+    const VM_REAL e = VM(exp_clamped)(-VM(min)(VM_ABS(x), VM_EXP_END)), sqrt2 = PICK(1.41421356f, 1.4142135623730951);
+    const VM_REAL k = e > sqrt2 - 1 ? 1 : 0, f = e > sqrt2 - 1 ? (e - 1) * PICK(0.5f, 0.5) : e;
+    const VM_REAL y = k * VM_LN2 + (f + (VM(log_tail)(f) + k * VM_LN2_LO));
+    return (x > 0 ? x : 0) + y;
+}
+
+/* ---- Error function ------------------------------------------------------------------------------------------- */
+
+/* x + x p(x^2) for |x| < 1, else 1 - e^q(|x|), q near log(erfc); it is 1 beyond the clamp. */
+VM_INLINE VM_REAL VM(erf)(VM_REAL x) {
+    const VM_REAL u = VM(min)(VM_ABS(x), PICK(3.95f, 6.0)), z = u * u;
+    const VM_REAL p =
+        PICK(VM_P7(z, 0.128379166f, -0.37612626f, 0.112835854f, -0.0268538129f, 0.00518832821f, -0.000801019778f,
+                   7.85387747e-5f),
+             VM_P13(z, 0.12837916709551259, -0.37612638903183748, 0.11283791670954857, -0.026866170645072896,
+                    0.0052239776247808784, -0.00085483269787428346, 0.00012055331036919498, -1.4925593507269706e-5,
+                    1.6460972821383026e-6, -1.6350025250436359e-7, 1.4657879910627581e-8, -1.136566580151185e-9,
+                    5.9452608249146961e-11));
+    const VM_REAL q =
+        PICK(VM_P7(u, -0.000341587904f, -1.1270889f, -0.638145328f, -0.103106298f, 0.0218378324f, -0.00294759683f,
+                   0.000186372534f),
+             VM_P17(u, -1.063449701090814e-6, -1.1283687135086262, -0.63666757322914125, -0.10263766414020516,
+                    0.018865409398197742, 0.00058403333854147412, -0.00209874889672684, 0.00091992831555500615,
+                    -0.00023064290859591379, 2.7997578815850074e-5, 3.6106315085871604e-6, -2.6728319007114807e-6,
+                    6.8771571432876465e-7, -1.082153987363416e-7, 1.0902793042135573e-8, -6.5178187951205236e-10,
+                    1.7703341658623664e-11));
+    return VM_COPYSIGN(u < 1 ? u + u * p : -VM(expm1_scaled)(q, 0), x);
+}
+
+#undef VM_MANTISSA
+#undef VM_BIAS
+#undef VM_SHIFT
+#undef VM_INF
+#undef VM_NAN
+#undef VM_ABS
+#undef VM_COPYSIGN
+#undef VM_EXP_END
+#undef VM_TINY
+#undef VM_LOG2E
+#undef VM_LOG2E_LO
+#undef VM_LOG10E
+#undef VM_LOG10E_LO
+#undef VM_LN2
+#undef VM_LN2_LO
+#undef VM_LOG10_2
+#undef VM_LOG10_2_LO
+#undef VM_SQRT_HALF
+#undef VM_EXPONENT
+#undef VM_LOG_F32
+#undef VM_LOG_F64
+
+#endif

@@ -1,0 +1,463 @@
+# Pointwise ops: the table of kernels/pointwise.h as functions, operators and gradients.
+#
+# Above: users, and every vjp.  Below: runtime/apply.c (broadcasting) and the kernels.  A function for each row is made when the
+# module is imported; the gradient formulas are compiled to functions of Arrays only when a backward pass is recorded.
+
+import re
+import sys
+
+cdef struct Row:
+    int save[3]        # which values the gradient of input i needs: bits 0 to 2 the inputs, bit 3 the output
+    bint passes[3]     # the gradient of input i is the cotangent itself
+    bint heavy         # several nanoseconds an element
+cdef Row rows[128]
+assert N_POINTWISE <= 128
+
+cdef dict ROW_NUMBERS = {}
+cdef dict gradient_functions = {}
+
+
+# ---- the forward pass
+
+cdef Array pointwise(int op, Array x0, Array x1, Array x2):
+    """Apply row `op`; x1 and x2 are None for ops of fewer inputs."""
+    cdef int n = pointwise_ops[op].n_inputs, dtype = x0.t.dtype
+    cdef const Tensor *operands[3]
+    if n > 1 and x1.t.dtype != dtype:
+        dtype = promoted(dtype, x1.t.dtype)
+    if n > 2 and x2.t.dtype != dtype:
+        dtype = promoted(dtype, x2.t.dtype)
+    cdef pointwise_fn kernel = kernels.forward[op][dtype]
+    if kernel == NULL:
+        dtype = dtype_with_kernel(op, dtype)
+        kernel = kernels.forward[op][dtype]
+    if x0.t.dtype != dtype:
+        x0 = cast(x0, dtype)
+    operands[0] = x0.t
+    if n > 1:
+        if x1.t.dtype != dtype:
+            x1 = cast(x1, dtype)
+        operands[1] = x1.t
+    if n > 2:
+        if x2.t.dtype != dtype:
+            x2 = cast(x2, dtype)
+        operands[2] = x2.t
+    cdef int kind = pointwise_ops[op].kind
+    cdef Tensor *t = broadcast_result(op, n, operands, dtype if kind == KIND_FLOAT else BOOL)
+    cdef Array out = wrap(t)
+    run(kernel, n, operands, t, rows[op].heavy)
+    if recording and kind == KIND_FLOAT and (x0.tracks or (n > 1 and x1.tracks) or (n > 2 and x2.tracks)):
+        record_pointwise(op, n, out, x0, x1, x2)
+    return out
+
+
+cdef int dtype_with_kernel(int op, int dtype) except -1:
+    """The dtype in which an op computes for operands of a dtype that it has no kernel for."""
+    cdef int kind = pointwise_ops[op].kind
+    if kind == KIND_LOGIC:
+        return BOOL
+    if kind == KIND_PREDICATE:
+        return FLOAT64
+    if dtype == BOOL and kernels.forward[op][INT64] != NULL:
+        return INT64
+    return default_dtype
+
+
+cdef inline Tensor *broadcast_result(int op, int n, const Tensor **operands, int dtype) except NULL:
+    cdef Tensor *t
+    cdef const Tensor *x
+    cdef isize shape[8]
+    cdef int i, k, axis, ndim
+    for k in range(1, n):
+        if not same_shape(operands[0], operands[k]):
+            break
+    else:
+        t = tensor_new(dtype, operands[0].ndim, operands[0].shape)
+        if t == NULL:
+            raise MemoryError(f"{name_of(op)}: not enough memory for the result")
+        return t
+    ndim = 0
+    for k in range(n):
+        if operands[k].ndim > ndim:
+            ndim = operands[k].ndim
+    for i in range(ndim):
+        shape[i] = 1
+    for k in range(n):
+        x = operands[k]
+        for i in range(x.ndim):
+            axis = ndim - x.ndim + i
+            if x.shape[i] == shape[axis] or x.shape[i] == 1:
+                continue
+            if shape[axis] != 1:
+                shapes = " and ".join([str(shape_tuple(operands[i].ndim, operands[i].shape)) for i in range(n)])
+                raise ValueError(f"{name_of(op)}: shapes {shapes} do not broadcast, sizes {shape[axis]} and {x.shape[i]} "
+                                 "differ; sizes must be equal, or one of them 1, counted from the last axis")
+            shape[axis] = x.shape[i]
+    t = tensor_new(dtype, ndim, shape)
+    if t == NULL:
+        raise MemoryError(f"{name_of(op)}: not enough memory for the result, of shape {shape_tuple(ndim, shape)}")
+    return t
+
+
+cdef inline str name_of(int op):
+    return pointwise_ops[op].name.decode()
+
+
+cdef inline int run(pointwise_fn kernel, int n, const Tensor **operands, Tensor *out, bint heavy) except -1:
+    """Run a kernel; long ones let other Python threads run meanwhile."""
+    cdef int k
+    if out.size < APPLY_LONG:
+        apply(kernel, n, operands, out, heavy)
+        return 0
+    for k in range(n):  # another thread may drop, or an optimizer replace, what the operands belong to
+        tensor_retain(<Tensor *> operands[k])
+    with nogil:
+        apply(kernel, n, operands, out, heavy)
+    for k in range(n):
+        tensor_release(<Tensor *> operands[k])
+    return 0
+
+
+# ---- the graph
+
+cdef int record_pointwise(int op, int n_inputs, Array out, Array x0, Array x1, Array x2) except -1:
+    cdef Node *n = node_new(pointwise_vjp, pointwise_ops[op].name, n_inputs, out.t)
+    cdef int needed = 0
+    n.op = op
+    connect(n, 0, x0)
+    if n.inputs[0] != NULL:
+        needed = rows[op].save[0]
+    if n_inputs > 1:
+        connect(n, 1, x1)
+        if n.inputs[1] != NULL:
+            needed |= rows[op].save[1]
+    if n_inputs > 2:
+        connect(n, 2, x2)
+        if n.inputs[2] != NULL:
+            needed |= rows[op].save[2]
+    if needed & 1:
+        save(n, 0, x0)
+    if needed & 2:
+        save(n, 1, x1)
+    if needed & 4:
+        save(n, 2, x2)
+    if needed & 8:
+        save(n, SAVED_OUTPUT, out)
+    publish(out, n)
+    return 0
+
+
+cdef int pointwise_vjp(Walk *w, Node *n, Array g) except -1:
+    cdef const Tensor *operands[5]
+    cdef Tensor *t
+    cdef Array gradient
+    cdef int i, k
+    for i in range(n.n_inputs):
+        if not wants(w, n, i):
+            continue
+        if rows[n.op].passes[i]:
+            send(w, n, i, g)
+            continue
+        if w.create_graph:
+            send(w, n, i, differentiable_gradient(n, i, g))
+            continue
+        # Operands in the kernel's order: g, the inputs, y; what the formula does not name may be anything of g's size.
+        operands[0] = g.t
+        for k in range(n.n_inputs):
+            operands[1 + k] = n.saved[k] if n.saved[k] != NULL else g.t
+        operands[1 + n.n_inputs] = n.saved[SAVED_OUTPUT] if n.saved[SAVED_OUTPUT] != NULL else g.t
+        t = tensor_new(n.dtype, n.ndim, n.shape)
+        gradient = wrap(t)
+        run(kernels.vjp[n.op][i][n.dtype], n.n_inputs + 2, operands, t, rows[n.op].heavy)
+        send(w, n, i, gradient)
+    return 0
+
+
+cdef Array differentiable_gradient(Node *n, int i, Array g):
+    """The gradient formula of input i, evaluated with Arrays, so that it is recorded."""
+    key = (n.op, i)
+    function = gradient_functions.get(key)
+    if function is None:
+        text = pointwise_ops[n.op].vjp[i].decode()
+        names = ["g"] + (["x"] if n.n_inputs == 1 else [f"x{k}" for k in range(n.n_inputs)]) + ["y"]
+        function = eval(f"lambda {', '.join(names)}: {text}", formula_names())
+        gradient_functions[key] = function
+    arguments = [g]
+    for k in range(n.n_inputs):
+        arguments.append(saved_input(n, k) if n.saved[k] != NULL else None)
+    arguments.append(saved_output(n) if n.saved[SAVED_OUTPUT] != NULL else None)
+    return as_operand(function(*arguments), "gradient")
+
+
+cdef dict formula_names():
+    """What the names in the table's formulas mean for Arrays."""
+    names = {name: globals()[name] for name in ROW_NUMBERS}
+    names["where"] = where
+    names["C"] = float
+    return names
+
+
+# ---- operators and functions
+
+cdef Array operand_like(object value, Array like, str op):
+    """The other side of an operator: a Python number takes the array's dtype if its kind allows."""
+    if PyFloat_CheckExact(value) or PyLong_CheckExact(value) or PyBool_Check(value):
+        return scalar(value, scalar_dtype(value, like.t.dtype))
+    return as_operand(value, op)
+
+
+cdef object operator(int op, Array self, object other, bint reflected):
+    cdef Array x
+    if type(other) is Array:
+        x = <Array> other
+    elif is_operand(other):
+        x = operand_like(other, self, name_of(op))
+    else:
+        return NotImplemented
+    if op == OP_power:
+        return power_of(x, self) if reflected else power_of(self, x)
+    return pointwise(op, x, self, None) if reflected else pointwise(op, self, x, None)
+
+
+cdef object bool_operator(int op, Array self, object other):
+    if not is_operand(other):
+        return NotImplemented
+    cdef Array x = as_operand(other, name_of(op))
+    if self.t.dtype != BOOL or x.t.dtype != BOOL:
+        raise TypeError(f"{name_of(op)}: expected bool arrays, got {self.dtype} and {x.dtype}")
+    return pointwise(op, self, x, None)
+
+
+cdef Array power_of(Array x, Array exponent):
+    """x ** exponent; the usual constant exponents have kernels that are faster than pow."""
+    cdef double value
+    if exponent.t.size == 1 and exponent.t.ndim == 0 and not exponent.tracks and x.t.dtype >= FLOAT32:
+        value = element(exponent.t, exponent.t.data)
+        if exponent.t.dtype <= x.t.dtype or exponent.t.dtype < FLOAT32:
+            if value == 2:
+                return pointwise(OP_square, x, None, None)
+            if value == -1:
+                return pointwise(OP_reciprocal, x, None, None)
+            if value == 0.5:
+                return pointwise(OP_sqrt, x, None, None)
+    if x.t.dtype < FLOAT32 and exponent.t.dtype == INT64 and (exponent < 0).any():
+        raise ValueError("power: expected exponents of at least 0 for an int64 array; convert the array with astype(float)")
+    return pointwise(OP_power, x, exponent, None)
+
+
+cdef Array call_row(int op, tuple values):
+    """Apply a row to arguments as users give them: arrays, numbers, lists."""
+    cdef int n = pointwise_ops[op].n_inputs, i
+    if op == OP_clip:
+        values = clip_bounds(values)
+    if len(values) != n:
+        raise TypeError(f"{name_of(op)}: expected {n} argument{'s' if n > 1 else ''}, got {len(values)}")
+    cdef Array like = None
+    for value in values:
+        if type(value) is Array:
+            like = <Array> value if like is None or (<Array> value).t.dtype > like.t.dtype else like
+    cdef list arrays = [None, None, None]
+    for i in range(n):
+        value = values[i]
+        if type(value) is Array:
+            arrays[i] = value
+        elif like is None:
+            arrays[i] = as_operand(value, name_of(op))
+        else:
+            arrays[i] = operand_like(value, like, name_of(op))
+    if op == OP_power:
+        return power_of(arrays[0], arrays[1])
+    return pointwise(op, arrays[0], arrays[1], arrays[2])
+
+
+cdef tuple clip_bounds(tuple values):
+    """clip's arguments with a bound that is missing or None replaced by one that does nothing."""
+    cdef list full = list(values) + [None] * (3 - len(values))
+    whole = len(values) and (<Array> as_operand(values[0], "clip")).t.dtype < FLOAT32
+    for i, bound in ((1, -2 ** 63 if whole else -np.inf), (2, 2 ** 63 - 1 if whole else np.inf)):
+        if full[i] is None:
+            full[i] = bound
+    return tuple(full)
+
+
+cdef object call_unary(int op, object value):
+    if type(value) is Array:
+        return pointwise(op, <Array> value, None, None)
+    return call_row(op, (value,))
+
+
+cdef object call_many(int op, PyObject **values, isize n):
+    return call_row(op, tuple([<object> values[i] for i in range(n)]))
+
+
+cdef extern from *:
+    """
+    /* A C function of its own for every row, so that the ops are ordinary built-in functions: quick to call, and pickled by name. */
+    static PyObject *(*unary_entry)(int op, PyObject *value);
+    static PyObject *(*many_entry)(int op, PyObject **values, Py_ssize_t n);
+    #define UNARY_ENTRY(name, ...)                                                                                        \
+        static PyObject *entry_##name(PyObject *module, PyObject *value)                                                  \
+        {                                                                                                                 \
+            (void)module;                                                                                                 \
+            return unary_entry(OP_##name, value);                                                                         \
+        }
+    #define MANY_ENTRY(name, ...)                                                                                         \
+        static PyObject *entry_##name(PyObject *module, PyObject *const *values, Py_ssize_t n)                            \
+        {                                                                                                                 \
+            (void)module;                                                                                                 \
+            return many_entry(OP_##name, (PyObject **)values, n);                                                         \
+        }
+    #define UNARY_METHOD(name, ...) {#name, entry_##name, METH_O, NULL},
+    #define MANY_METHOD(name, ...) {#name, (PyCFunction)(void (*)(void))entry_##name, METH_FASTCALL, NULL},
+    POINTWISE_ROWS(UNARY_ENTRY, MANY_ENTRY, MANY_ENTRY, MANY_ENTRY, MANY_ENTRY, UNARY_ENTRY)
+    static PyMethodDef pointwise_methods[] = {
+        POINTWISE_ROWS(UNARY_METHOD, MANY_METHOD, MANY_METHOD, MANY_METHOD, MANY_METHOD, UNARY_METHOD)
+    };
+    """
+    object (*unary_entry)(int op, object value)
+    object (*many_entry)(int op, PyObject **values, isize n)
+    PyMethodDef pointwise_methods[]
+
+
+def where(condition, a, b):
+    """Elements of `a` where the condition is true, of `b` elsewhere.
+
+    Parameters
+    ----------
+    condition : array_like of bool
+        Other dtypes count as true where they are not zero.
+    a, b : array_like
+        Broadcast with the condition to one shape.
+
+    Returns
+    -------
+    Array
+
+    Examples
+    --------
+    >>> import corgi
+    >>> x = corgi.array([-1.0, 2.0])
+    >>> corgi.where(x > 0, x, 0)
+    Array([0., 2.], dtype=float64)
+    """
+    cdef Array c = cast(as_operand(condition, "where"), BOOL)
+    cdef Array x0, x1
+    if type(a) is not Array and type(b) is Array:
+        x1 = <Array> b
+        x0 = operand_like(a, x1, "where")
+    else:
+        x0 = as_operand(a, "where")
+        x1 = operand_like(b, x0, "where") if type(a) is Array else as_operand(b, "where")
+    cdef int dtype = promoted(x0.t.dtype, x1.t.dtype)
+    x0, x1 = cast(x0, dtype), cast(x1, dtype)
+    c, x0, x1 = broadcast_together([c, x0, x1], "where")
+    cdef Tensor *tc = contiguous(c.t)
+    cdef Tensor *t0 = contiguous(x0.t)
+    cdef Tensor *t1 = contiguous(x1.t)
+    cdef Tensor *t = tensor_like(t0)
+    if t != NULL:
+        kernels.select(t.size, <uint8_t *> tc.data, t0.data, t1.data, t.data, itemsize(dtype))
+    tensor_release(tc)
+    tensor_release(t0)
+    tensor_release(t1)
+    cdef Array out = wrap(t)
+    cdef Node *n
+    if dtype >= FLOAT32 and (tracked(x0) or tracked(x1)):
+        n = node_new(where_vjp, b"where", 2, t)
+        connect(n, 0, x0)
+        connect(n, 1, x1)
+        save(n, 2, c)
+        publish(out, n)
+    return out
+
+
+cdef int where_vjp(Walk *w, Node *n, Array g) except -1:
+    cdef Array condition = wrap_shared(n.saved[2])
+    if wants(w, n, 0):
+        send(w, n, 0, where(condition, g, 0))
+    if wants(w, n, 1):
+        send(w, n, 1, where(condition, 0, g))
+    return 0
+
+
+# ---- registration
+
+cdef list ROW_DOCS = []  # the method definitions point into these
+
+
+cdef int words(str text, set found) except -1:
+    """Collect the identifiers of a formula."""
+    found.update(re.findall(r"[A-Za-z_]\w*", text))
+    return 0
+
+
+cdef str documentation(int op):
+    cdef const PointwiseOp *row = &pointwise_ops[op]
+    parameters = ["x"] if row.n_inputs == 1 else [f"x{i}" for i in range(row.n_inputs)]
+    gradients = [row.vjp[i].decode() for i in range(row.n_inputs)] if row.vjp[0] != NULL else []
+    wanted = "bool" if row.kind == KIND_LOGIC else "float; int64 and bool are converted"
+    if row.kind == KIND_COMPARE or kernels.forward[op][INT64] != NULL:
+        wanted = "any dtype"
+    arguments = ", ".join(["0.5", "0.25", "0.75"][:row.n_inputs] if row.kind != KIND_LOGIC else ["True", "False"])
+    lines = [row.sentence.decode(), "", "Parameters", "----------", f"{', '.join(parameters)} : array_like",
+             f"    Broadcast to one shape ({wanted}). Domain: {row.domain.decode()}."
+             if row.n_inputs > 1 else f"    {wanted[0].upper() + wanted[1:]}. Domain: {row.domain.decode()}.",
+             "", "Returns", "-------", "Array"]
+    if gradients:
+        lines += ["", "Notes", "-----", f"Formula: ``{row.formula.decode()}``.", ""]
+        lines += [f"Gradient for {name}, with cotangent g{' and result y' if 'y' in text else ''}: ``{text}``."
+                  for name, text in zip(parameters, gradients)]
+    name = row.name.decode()
+    lines += ["", "Examples", "--------", ">>> import corgi", f">>> result = corgi.{name}({arguments})", ">>> result.shape", "()"]
+    return f"{name}({', '.join(parameters)}, /)\n--\n\n" + "\n".join(lines) + "\n"
+
+
+cdef int register_rows() except -1:
+    """Make the public function of every row, and note what its gradients save."""
+    global unary_entry, many_entry
+    cdef int op, i
+    cdef set names
+    unary_entry, many_entry = call_unary, call_many
+    for op in range(N_POINTWISE):
+        rows[op].heavy = False
+        formula = pointwise_ops[op].formula.decode()
+        for i in range(3):
+            rows[op].save[i] = 0
+            rows[op].passes[i] = False
+            if pointwise_ops[op].vjp[i] == NULL:
+                continue
+            text = pointwise_ops[op].vjp[i].decode()
+            names = set()
+            words(text, names)
+            rows[op].passes[i] = text == "g"
+            rows[op].save[i] = (1 * ("x" in names or "x0" in names) | 2 * ("x1" in names) | 4 * ("x2" in names)
+                                | 8 * ("y" in names))
+        names = set()
+        words(formula, names)
+        rows[op].heavy = bool(names - {"x", "x0", "x1", "x2", "C", "where", "absolute", "sign", "floor", "ceil", "rint", "sqrt"})
+        name = pointwise_ops[op].name
+        ROW_NUMBERS[name.decode()] = op
+        doc = documentation(op).encode()
+        ROW_DOCS.append(doc)
+        pointwise_methods[op].ml_doc = doc
+        globals()[name.decode()] = PyCFunction_NewEx(&pointwise_methods[op], sys.modules[__name__], "corgi")
+    return 0
+
+
+def pointwise_table():
+    """The table of pointwise ops as a list of dicts: what tests, stubs and benchmarks are generated from.
+
+    Examples
+    --------
+    >>> from corgi._core import pointwise_table
+    >>> [row["gradients"] for row in pointwise_table() if row["name"] == "tanh"]
+    [['g * (1 - y * y)']]
+    """
+    table = []
+    for op in range(N_POINTWISE):
+        row = &pointwise_ops[op]
+        table.append({"name": row.name.decode(), "kind": row.kind_name.decode(), "n_inputs": row.n_inputs,
+                      "domain": row.domain.decode(), "sentence": row.sentence.decode(), "formula": row.formula.decode(),
+                      "gradients": [row.vjp[i].decode() for i in range(row.n_inputs)] if row.vjp[0] != NULL else [],
+                      "integer": kernels.forward[op][INT64] != NULL})
+    return table

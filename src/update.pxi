@@ -1,0 +1,166 @@
+# Optimizer steps: new values for a parameter from its gradient, one fused kernel each.
+#
+# Above: corgi/optimizer.  Below: the update kernels.  A parameter is a handle that gets new values; whoever saved the old ones
+# (the graph, an alias, a view, NumPy) keeps them.  Memory that nobody else can see is written in place.
+
+
+cdef bint exclusive(Array a) noexcept:
+    """Whether this handle alone can see the values."""
+    return a.t.refs == 1 and a.t.owner == NULL and a.t.contiguous and (a.node == NULL or a.node.refs == 1)
+
+
+cdef Tensor *step_target(Array parameter) except NULL:
+    """Where the new values go: the old memory, or new memory. A new reference."""
+    cdef Tensor *t
+    if exclusive(parameter):
+        t = parameter.t
+        tensor_retain(t)
+        return t
+    t = tensor_like(parameter.t)
+    if t == NULL:
+        raise MemoryError("optimizer: not enough memory for a parameter")
+    return t
+
+
+cdef int give_values(Array parameter, Tensor *t) except -1:
+    """Make t (whose reference is taken over) the parameter's values, its node a new leaf, and clear the gradient."""
+    cdef Tensor *old = parameter.t
+    cdef Node *node = parameter.node
+    parameter.t = t
+    tensor_release(old)
+    if node != NULL:
+        if node.refs == 1 and node.vjp == NULL:
+            set_gradient(parameter, None)
+        else:
+            parameter.node = NULL
+            node_drop_handle(node)
+            leaf_node(parameter)
+    return 0
+
+
+cdef Array step_gradient(Array parameter, str op):
+    """The parameter's gradient, contiguous and outside the graph; None if there is none."""
+    require_float(parameter, op)
+    if parameter.node == NULL or parameter.node.gradient == NULL:
+        return None
+    return wrap(contiguous((<Array> <object> parameter.node.gradient).t))
+
+
+cdef int require_state(Array parameter, Array state, str op) except -1:
+    if state is None or state.t.dtype != parameter.t.dtype or not same_shape(state.t, parameter.t) or not state.t.contiguous:
+        raise ValueError(f"{op}: expected optimizer state of the parameter's shape {parameter.shape} and dtype {parameter.dtype}")
+    return 0
+
+
+def sgd_step(Array parameter, velocity, double learning_rate, double momentum=0, double weight_decay=0, bint nesterov=False,
+             bint first=False):
+    """One step of gradient descent; False, and nothing done, if the parameter has no gradient.
+
+    Parameters
+    ----------
+    parameter : Array
+        Gets new values; its gradient is cleared.
+    velocity : Array or None
+        State for momentum, updated in place: an array that nobody else uses.
+    learning_rate, momentum, weight_decay : float
+    nesterov : bool
+    first : bool
+        Whether this is the first step, which sets the velocity to the gradient.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import corgi
+    >>> from corgi._core import sgd_step
+    >>> p = corgi.array([1.0]).tracked()
+    >>> (p * p).backward()
+    >>> sgd_step(p, None, 0.25), p
+    (True, Array([0.5], dtype=float64, tracked))
+    """
+    cdef Array g = step_gradient(parameter, "sgd_step"), v = velocity
+    if g is None:
+        return False
+    if v is not None:
+        require_state(parameter, v, "sgd_step")
+    cdef Tensor *t = step_target(parameter)
+    cdef Array old = wrap(contiguous(parameter.t))
+    kernels.sgd[t.dtype](t.size, old.t.data, g.t.data, NULL if v is None else v.t.data, t.data, learning_rate, momentum,
+                         weight_decay, nesterov, first)
+    give_values(parameter, t)
+    return True
+
+
+def adam_step(Array parameter, Array mean, Array square, double learning_rate, double beta1, double beta2, double epsilon,
+              double weight_decay, bint decoupled, int64_t step):
+    """One step of Adam (Kingma & Ba 2015), or AdamW where `decoupled`; False if the parameter has no gradient.
+
+    Parameters
+    ----------
+    parameter : Array
+        Gets new values; its gradient is cleared.
+    mean, square : Array
+        Running averages of the gradient and its square, updated in place: arrays that nobody else uses.
+    learning_rate, beta1, beta2, epsilon, weight_decay : float
+    decoupled : bool
+        Shrink the values by the weight decay instead of adding it to the gradient (Loshchilov & Hutter 2019).
+    step : int
+        1 for the first step.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import corgi
+    >>> from corgi._core import adam_step
+    >>> p, m, v = corgi.array([1.0]).tracked(), corgi.zeros(1), corgi.zeros(1)
+    >>> (p * p).backward()
+    >>> adam_step(p, m, v, 0.1, 0.9, 0.999, 1e-8, 0.0, False, 1)
+    True
+    >>> round(p.item(), 6)
+    0.9
+    """
+    cdef Array g = step_gradient(parameter, "adam_step")
+    if g is None:
+        return False
+    require_state(parameter, mean, "adam_step")
+    require_state(parameter, square, "adam_step")
+    cdef Tensor *t = step_target(parameter)
+    cdef Array old = wrap(contiguous(parameter.t))
+    kernels.adam[t.dtype](t.size, old.t.data, g.t.data, mean.t.data, square.t.data, t.data, learning_rate, beta1, beta2, epsilon,
+                          weight_decay, decoupled, step)
+    give_values(parameter, t)
+    return True
+
+
+def assign(Array parameter, values):
+    """Give a parameter new values; who saved the old ones keeps them. Its gradient is cleared.
+
+    Parameters
+    ----------
+    parameter : Array
+    values : array_like
+        Of the parameter's shape; converted to its dtype.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ; the parameter is left as it was.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> p = corgi.zeros(2).tracked()
+    >>> corgi.assign(p, [1.0, 2.0])
+    >>> p
+    Array([1., 2.], dtype=float64, tracked)
+    """
+    cdef Array source = as_operand(values, "assign")
+    require_same_shape(parameter.t, source.t, "assign", "values")
+    source = contiguous_copy(cast(source, parameter.t.dtype).detach())
+    tensor_retain(source.t)
+    give_values(parameter, source.t)
