@@ -19,10 +19,27 @@ def _load_blas(path):
     return None if problem == NULL else problem.decode()
 
 
+cdef extern from *:
+    """
+    #if defined(BLAS_OPENBLAS)
+    static const char *blas_built = "openblas";
+    #elif defined(BLAS_NETLIB)
+    static const char *blas_built = "netlib";
+    #else
+    static const char *blas_built = "none";
+    #endif
+
+    /* Seen from outside, for threadpoolctl. */
+    __attribute__((visibility("default"))) int corgi_get_num_threads(void);
+    int corgi_get_num_threads(void) { return get_num_threads(); }
+    """
+    const char *blas_built
+
+
 def _config():
     """What corgi runs on, as a dict."""
     return {"level": kernels.level.decode(), "levels": available_levels().decode().split(),
-            "blas": blas_backend().decode(), "blas_library": blas_library().decode(), "blas_config": blas_config().decode()}
+            "blas": blas_backend().decode(), "blas_built": blas_built.decode(), "blas_library": blas_library().decode(), "blas_config": blas_config().decode()}
 
 
 def _get_threads():

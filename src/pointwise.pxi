@@ -210,6 +210,8 @@ cdef object operator(int op, Array self, object other, bint reflected):
     cdef Array x
     if type(other) is Array:
         x = <Array> other
+    elif PyFloat_CheckExact(other) or PyLong_CheckExact(other):
+        x = scalar(other, scalar_dtype(other, self.t.dtype))
     elif is_operand(other):
         x = operand_like(other, self, name_of(op))
     else:

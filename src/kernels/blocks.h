@@ -12,7 +12,7 @@ enum {
     LARGE = 1 << 18,     /* elements from which work is given to the thread pool */
     TASK = 1 << 15,      /* about how many elements a task takes */
     MAX_WIDTH = 1024,    /* most columns a task takes */
-    MAX_PARTIALS = 4096, /* most partial results of one reduction; they live on the stack */
+    MAX_PARTIALS = 8192, /* most partial results of one reduction; they live on the stack */
 };
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -46,20 +46,17 @@ typedef struct {
 
 static inline Grid grid_of(isize outer, isize n, isize inner)
 {
-    enum { FEW = 16, MIN_WIDTH = 256 };
+    enum { FEW = 16, MAX_PARTS = 64 };
     isize slab = n * inner, total = outer * slab;
     Grid g = {.outer = outer, .n = n, .inner = inner, .block = larger(outer, 1), .part = n, .parts = 1};
     g.large = total >= LARGE;
     g.width = smaller(larger(inner, 1), MAX_WIDTH);
-    if (g.large) {
+    if (g.large)
         g.block = larger(1, TASK / slab);
-        if (blocks_of(outer, g.block) * blocks_of(inner, g.width) < FEW)
-            g.width = smaller(g.width, MIN_WIDTH);
-    }
     g.strips = blocks_of(inner, g.width);
     isize tasks = blocks_of(outer, g.block) * g.strips;
     if (g.large && tasks < FEW) {
-        isize parts = smaller(total / tasks / TASK, smaller(64, MAX_PARTIALS / (outer * inner)));
+        isize parts = smaller(total / tasks / TASK, smaller(MAX_PARTS, MAX_PARTIALS / (outer * inner)));
         g.part = blocks_of(n, larger(parts, 1));
         g.parts = blocks_of(n, g.part);
     }
@@ -88,9 +85,9 @@ enum { RUN = 2048, LANES = 32 };
     static inline ACC name##_short(const T *x, isize n)                                                                      \
     {                                                                                                                        \
         if (n < LANES) {                                                                                                     \
-            ACC total = IDENTITY;                                                                                            \
+            T total = IDENTITY;                                                                                              \
             for (isize i = 0; i < n; i++)                                                                                    \
-                total = JOIN(total, (ACC)x[i]);                                                                              \
+                total = JOIN(total, x[i]);                                                                                   \
             return total;                                                                                                    \
         }                                                                                                                    \
         T lane[LANES];                                                                                                       \

@@ -2,7 +2,7 @@
  *
  * Above: table.c.  Below: blocks.h, which cuts the work into tiles and reduces contiguous runs.
  *
- * Sums are accurate: float32 is added in float32 only within short runs or groups of eight rows, and these in float64; float64
+ * Sums are accurate: float32 is added in float32 only within short runs or groups of sixteen rows, and these in float64; float64
  * is added pairwise. Inner axes too narrow for vectors are folded: several rows are reduced as one wide row, whose columns are
  * joined at the end. Products keep the order of the elements: lanes could overflow where the product does not.
  */
@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-    GROUP = 8,  /* rows that are joined before they meet the accumulators */
+    GROUP = 16, /* rows that are joined before they meet the accumulators */
     FOLD = 256, /* elements of the wide row that narrow rows are folded to */
 };
 

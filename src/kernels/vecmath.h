@@ -34,6 +34,10 @@
 #define VM_P15(x, c, ...) ((c) + (x) * VM_P14(x, __VA_ARGS__))
 #define VM_P16(x, c, ...) ((c) + (x) * VM_P15(x, __VA_ARGS__))
 #define VM_P17(x, c, ...) ((c) + (x) * VM_P16(x, __VA_ARGS__))
+#define VM_P18(x, c, ...) ((c) + (x) * VM_P17(x, __VA_ARGS__))
+#define VM_P19(x, c, ...) ((c) + (x) * VM_P18(x, __VA_ARGS__))
+#define VM_P20(x, c, ...) ((c) + (x) * VM_P19(x, __VA_ARGS__))
+#define VM_P21(x, c, ...) ((c) + (x) * VM_P20(x, __VA_ARGS__))
 
 #define VM_REAL float
 #define VM_BITS uint32_t
@@ -98,10 +102,7 @@ VM_INLINE double vm_cos_f64(double x) { return cos(x); }
 #define VM_EXP_END PICK(110.0f, 750.0) /* e^x is 0 or infinite beyond it */
 #define VM_TINY PICK(0x1p-30f, 0x1p-60) /* below it sinh x and expm1 x round to x */
 
-#define VM_LOG2E PICK(1.44269502f, 1.4426950408889634) /* log2(e) = LOG2E + LOG2E_LO */
-#define VM_LOG2E_LO PICK(1.92596299e-08f, 2.0355273740931033e-17)
-#define VM_LOG10E PICK(0.434294492f, 0.4342944819032518) /* log10(e) likewise */
-#define VM_LOG10E_LO PICK(-1.01030501e-08f, 1.098319650216765e-17)
+#define VM_LOG2E PICK(1.44269504f, 1.4426950408889634)
 /* The high parts of log(2) and log10(2) end in zeros: their product with an exponent is exact (Cody and Waite). */
 #define VM_LN2 PICK(0x1.62e4p-1f, 0x1.62e42feep-1)
 #define VM_LN2_LO PICK(1.42860682e-06f, 1.9082149292705877e-10)
@@ -288,17 +289,20 @@ VM_INLINE VM_REAL VM(log)(VM_REAL x) {
     return VM(log_special)(x, k * VM_LN2 + (f + (VM(log_tail)(f) + k * VM_LN2_LO)));
 }
 
+/* f is multiplied by what log2(e) has above 1, and log10(e) above 1/2: the smaller the product, the smaller its error. */
 VM_INLINE VM_REAL VM(log2)(VM_REAL x) {
+    const VM_REAL log2e_1 = PICK(0.442695041f, 0.44269504088896341);
     VM_REAL k;
     const VM_REAL f = VM(log_reduce)(x, &k);
-    return VM(log_special)(x, k + (f * VM_LOG2E + (VM(log_tail)(f) * VM_LOG2E + f * VM_LOG2E_LO)));
+    return VM(log_special)(x, k + (f + (VM(log_tail)(f) * VM_LOG2E + f * log2e_1)));
 }
 
 VM_INLINE VM_REAL VM(log10)(VM_REAL x) {
+    const VM_REAL log10e = PICK(0.434294482f, 0.43429448190325183), half = PICK(0.5f, 0.5);
     VM_REAL k;
     const VM_REAL f = VM(log_reduce)(x, &k);
-    const VM_REAL low = VM(log_tail)(f) * VM_LOG10E + (f * VM_LOG10E_LO + k * VM_LOG10_2_LO);
-    return VM(log_special)(x, k * VM_LOG10_2 + (f * VM_LOG10E + low));
+    const VM_REAL low = VM(log_tail)(f) * log10e + (f * (log10e - half) + k * VM_LOG10_2_LO);
+    return VM(log_special)(x, k * VM_LOG10_2 + (f * half + low));
 }
 
 /* log of u = 1 + x, corrected for what rounding u lost: log(u + c) = log(u) + c / u (as in fdlibm); c / u needs few
@@ -325,16 +329,20 @@ VM_INLINE VM_REAL VM(softplus)(VM_REAL x) {
 
 /* ---- Error function ------------------------------------------------------------------------------------------- */
 
-/* x + x p(x^2) for |x| < 1, else 1 - e^q(|x|), q near log(erfc); it is 1 beyond the clamp. */
+/* erf(x) = x + x p(x^2) for |x| <= 1 */
+VM_INLINE VM_REAL VM(erf_small)(VM_REAL x) {
+    const VM_REAL z = x * x;
+    return x + x * PICK(VM_P7(z, 0.128379166f, -0.37612626f, 0.112835854f, -0.0268538129f, 0.00518832821f, -0.000801019778f,
+                              7.85387747e-5f),
+                        VM_P13(z, 0.12837916709551259, -0.37612638903183748, 0.11283791670954857, -0.026866170645072896,
+                               0.0052239776247808784, -0.00085483269787428346, 0.00012055331036919498,
+                               -1.4925593507269706e-5, 1.6460972821383026e-6, -1.6350025250436359e-7,
+                               1.4657879910627581e-8, -1.136566580151185e-9, 5.9452608249146961e-11));
+}
+
+/* 1 - e^q(|x|) for |x| >= 1, q near log(erfc); it is 1 beyond the clamp. */
 VM_INLINE VM_REAL VM(erf)(VM_REAL x) {
-    const VM_REAL u = VM(min)(VM_ABS(x), PICK(3.95f, 6.0)), z = u * u;
-    const VM_REAL p =
-        PICK(VM_P7(z, 0.128379166f, -0.37612626f, 0.112835854f, -0.0268538129f, 0.00518832821f, -0.000801019778f,
-                   7.85387747e-5f),
-             VM_P13(z, 0.12837916709551259, -0.37612638903183748, 0.11283791670954857, -0.026866170645072896,
-                    0.0052239776247808784, -0.00085483269787428346, 0.00012055331036919498, -1.4925593507269706e-5,
-                    1.6460972821383026e-6, -1.6350025250436359e-7, 1.4657879910627581e-8, -1.136566580151185e-9,
-                    5.9452608249146961e-11));
+    const VM_REAL u = VM(min)(VM_ABS(x), PICK(3.95f, 6.0));
     const VM_REAL q =
         PICK(VM_P7(u, -0.000341587904f, -1.1270889f, -0.638145328f, -0.103106298f, 0.0218378324f, -0.00294759683f,
                    0.000186372534f),
@@ -343,7 +351,24 @@ VM_INLINE VM_REAL VM(erf)(VM_REAL x) {
                     -0.00023064290859591379, 2.7997578815850074e-5, 3.6106315085871604e-6, -2.6728319007114807e-6,
                     6.8771571432876465e-7, -1.082153987363416e-7, 1.0902793042135573e-8, -6.5178187951205236e-10,
                     1.7703341658623664e-11));
-    return VM_COPYSIGN(u < 1 ? u + u * p : -VM(expm1_scaled)(q, 0), x);
+    return VM_COPYSIGN(u < 1 ? VM(erf_small)(u) : -VM(expm1_scaled)(q, 0), x);
+}
+
+/* For u = |x| >= 1/2, e^-u^2 g(1 / (u + c)), with u^2 = head^2 - rest in two parts, head^2 exact; it is 0 beyond the
+ * clamp. */
+VM_INLINE VM_REAL VM(erfc)(VM_REAL x) {
+    const VM_REAL u = VM(min)(VM_ABS(x), PICK(10.1f, 27.3)), shift = VM_SHIFT + 2 * VM_BIAS;
+    const VM_REAL head = VM(from_bits)(VM(bits)(u) >> (VM_MANTISSA / 2 + 1) << (VM_MANTISSA / 2 + 1));
+    const VM_REAL rest = (head - u) * (head + u);
+    const VM_REAL t = -(u * u) * VM_LOG2E + shift, n = t - shift;
+    const VM_REAL r = ((-(head * head) - n * VM_LN2) - n * VM_LN2_LO) + rest;
+    const VM_REAL v = 1 / (u + PICK(2.5f, 4)), w = (u - PICK(2, 3)) * v;
+    const VM_REAL g = v *
+        PICK(VM_P9(w, 1.14928055f, -1.01334786f, 0.633299232f, -0.250602096f, 0.0348118655f, 0.0193335451f, -0.00802528858f, -0.0019182231f, 0.00136562635f),
+             VM_P21(w, 1.2530080582697296, -1.4112326820817411, 1.3728658854026576, -1.1498101143896176, 0.82124279672572154, -0.49090073428169173, 0.23678573610770912, -0.084997821558013817, 0.017377689111022575, 0.0018752461463518103, -0.0027384648122300908, 0.00064753292219077332, 0.00018680509358781283, -0.00013591090333892072, -8.0656612860062078e-7, 2.1252840862149148e-5, -2.6579823826737728e-6, -3.2646820155451749e-6, 7.6414313689148503e-7, 4.4550552434715273e-7, -1.7149711791320103e-7));
+    const VM_REAL tail = VM(scale)(g + g * (r + r * r * VM(exp_tail)(r)), t);
+    const VM_REAL y = x < 0 ? 2 - tail : tail;
+    return VM_ABS(x) < PICK(0.5f, 0.5) ? 1 - VM(erf_small)(x) : y;
 }
 
 #undef VM_MANTISSA
@@ -356,9 +381,6 @@ VM_INLINE VM_REAL VM(erf)(VM_REAL x) {
 #undef VM_EXP_END
 #undef VM_TINY
 #undef VM_LOG2E
-#undef VM_LOG2E_LO
-#undef VM_LOG10E
-#undef VM_LOG10E_LO
 #undef VM_LN2
 #undef VM_LN2_LO
 #undef VM_LOG10_2
