@@ -7,7 +7,7 @@ differentiation are written in terms of them.
 __version__ = "0.10.0"
 
 try:
-    from corgi import _core
+    from corgi import _core  # noqa: F401
 except ImportError as _error:
     import pathlib as _pathlib
 
@@ -87,10 +87,98 @@ from corgi.config import (
     show_config,
 )
 
+__all__ = [
+    "Array",
+    "abs",
+    "all",
+    "any",
+    "arange",
+    "argmax",
+    "argmin",
+    "arr",
+    "array",
+    "assign",
+    "astype",
+    "avg_pool",
+    "blas_backend",
+    "bool_",
+    "broadcast_to",
+    "concatenate",
+    "conv",
+    "cross_entropy",
+    "cumsum",
+    "default_dtype",
+    "dense",
+    "expand_dims",
+    "eye",
+    "float32",
+    "float64",
+    "full",
+    "full_like",
+    "get_default_dtype",
+    "get_num_threads",
+    "int64",
+    "linspace",
+    "log_softmax",
+    "logsumexp",
+    "matmul",
+    "max",
+    "max_pool",
+    "mean",
+    "memory",
+    "min",
+    "moveaxis",
+    "no_tracking",
+    "num_threads",
+    "ones",
+    "ones_like",
+    "op",
+    "pad",
+    "permute",
+    "pointwise_table",
+    "pow",
+    "prod",
+    "reshape",
+    "set_default_dtype",
+    "set_num_threads",
+    "show_config",
+    "softmax",
+    "softmax_cross_entropy",
+    "split",
+    "squeeze",
+    "stack",
+    "std",
+    "sum",
+    "swapaxes",
+    "take",
+    "transpose",
+    "var",
+    "where",
+    "zeros",
+    "zeros_like",
+]
+
+# ---- pointwise ops (written by src/make_stubs.py)
+# fmt: off
+# isort: off
+from corgi._core import (
+    absolute, add, arccos, arcsin, arctan, arctan2, axpy, ceil, clip, cos, cosh, divide, equal, erf, exp, expm1, floor,
+    floor_divide, greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log10, log1p, log2, logaddexp,
+    logical_and, logical_or, logical_xor, maximum, minimum, multiply, negative, not_equal, power, reciprocal, relu,
+    remainder, rint, sigmoid, sign, sin, sinh, softplus, sqrt, square, subtract, tan, tanh,
+)
+
+__all__ += [  # noqa: RUF022
+    "absolute", "add", "arccos", "arcsin", "arctan", "arctan2", "axpy", "ceil", "clip", "cos", "cosh", "divide", "equal",
+    "erf", "exp", "expm1", "floor", "floor_divide", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less",
+    "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "logical_or", "logical_xor", "maximum",
+    "minimum", "multiply", "negative", "not_equal", "power", "reciprocal", "relu", "remainder", "rint", "sigmoid", "sign",
+    "sin", "sinh", "softplus", "sqrt", "square", "subtract", "tan", "tanh",
+]
+# isort: on
+# fmt: on
+# ---- end of pointwise ops
+
 arr = array
 float64, float32, int64, bool_ = _np.dtype("float64"), _np.dtype("float32"), _np.dtype("int64"), _np.dtype("bool")
-
-# The pointwise ops are named by their table (src/kernels/pointwise.h) alone.
-_POINTWISE = [row["name"] for row in pointwise_table()]
-globals().update({name: getattr(_core, name) for name in _POINTWISE})
-abs, pow = _core.absolute, _core.power
+abs, pow = absolute, power

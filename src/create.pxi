@@ -42,7 +42,25 @@ cdef Array from_numpy(values):
     return out
 
 
+cdef Array row_of_floats(list values):
+    """A list of nothing but Python floats as an array; None for any other list."""
+    cdef isize n = len(values), i
+    cdef Array out = wrap(tensor_new(default_dtype, 1, &n))
+    for i in range(n):
+        value = values[i]
+        if not PyFloat_CheckExact(value):
+            return None
+        if default_dtype == FLOAT64:
+            (<double *> out.t.data)[i] = PyFloat_AS_DOUBLE(value)
+        else:
+            (<float *> out.t.data)[i] = <float> PyFloat_AS_DOUBLE(value)
+    return out
+
+
 cdef Array from_list(values):
+    cdef Array row = row_of_floats(values) if type(values) is list else None
+    if row is not None:
+        return row
     if holds_array(values):
         return stack([array(value) for value in values])
     try:

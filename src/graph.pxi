@@ -217,6 +217,25 @@ cdef inline void set_context(Node *n, object context):
     n.context = <PyObject *> context
 
 
+cdef class tracking:
+    """Context manager: operations of this thread are recorded inside, also within `no_tracking`. Gives the previous flag."""
+    cdef list previous
+
+    def __cinit__(self):
+        self.previous = []
+
+    def __enter__(self):
+        global recording
+        self.previous.append(recording)
+        recording = True
+        return bool(self.previous[len(self.previous) - 1])
+
+    def __exit__(self, *exception):
+        global recording
+        recording = self.previous.pop()
+        return False
+
+
 cdef class no_tracking:
     """Context manager and decorator: operations of this thread are not recorded inside.
 
@@ -391,7 +410,7 @@ cdef int discover(Walk *w, Node *root) except -1:
         while depth:
             n = stack[depth - 1].node
             i = stack[depth - 1].next_input
-            if i == n.n_inputs or (w.stop_at_targets and n.keeps and n.vjp == identity_vjp):
+            if i == n.n_inputs:
                 depth -= 1
                 place(w, n)
                 continue
@@ -436,7 +455,7 @@ cdef int mark_wanted(Walk *w, list targets) except -1:
             w.wanted[slot_of(w, n)] = TARGET
     for k in range(w.count):
         n = w.order[k]
-        if w.stop_at_targets and n.keeps and n.vjp == identity_vjp:
+        if w.stop_at_targets and w.wanted[k]:
             continue
         for i in range(n.n_inputs):
             if wants(w, n, i):
@@ -449,21 +468,10 @@ cdef bint in_walk(Walk *w, Node *n):
     return n.walk == w.id or (w.elsewhere != NULL and <size_t> n in <dict> w.elsewhere)
 
 
-cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bint stop_at_targets):
-    """Propagate the seeds from the roots.
-
-    Without targets, gradients are left at the nodes that keep them; with targets, they are returned (None where a target
-    does not matter) and nothing else changes.
-    """
-    global walks, last_walk, recording
-    cdef Walk w
-    cdef Walk **link
-    cdef Node *n
-    cdef Array g
-    cdef size_t k
-    cdef bint was_recording = recording
-    cdef list found, held = []
-    memset(&w, 0, sizeof(Walk))
+cdef int open_walk(Walk *w, bint create_graph, bint stop_at_targets) except -1:
+    """Start a walk and put it on the list of those under way."""
+    global walks, last_walk
+    memset(w, 0, sizeof(Walk))
     last_walk += 1
     w.id, w.create_graph, w.stop_at_targets = last_walk, create_graph, stop_at_targets
     w.capacity = 64
@@ -471,9 +479,50 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
     if w.order == NULL:
         raise MemoryError("backward: not enough memory to walk the graph")
     w.outer = walks
-    walks = &w
+    walks = w
+    return 0
+
+
+cdef int close_walk(Walk *w) except -1:
+    global walks
+    cdef Walk **link = &walks
+    cdef size_t k
+    while link[0] != w:
+        link = &link[0].outer
+    link[0] = w.outer
+    if w.grads != NULL:
+        for k in range(w.count):
+            if w.grads[k] != NULL:
+                Py_DECREF(<object> w.grads[k])
+    free(w.order)
+    free(w.grads)
+    free(w.wanted)
+    if w.elsewhere != NULL:
+        Py_DECREF(<object> w.elsewhere)
+    return 0
+
+
+cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bint stop_at_targets):
+    """Propagate the seeds from the roots.
+
+    Without targets, gradients are left at the nodes that keep them; with targets, they are returned (None where a target
+    does not matter) and nothing else changes. With stop_at_targets, the graph below the targets is left out.
+    """
+    global recording
+    cdef Walk w
+    cdef Node *n
+    cdef Array g
+    cdef size_t k
+    cdef bint was_recording = recording
+    cdef list found, held = []
+    open_walk(&w, create_graph, stop_at_targets)
     recording = create_graph
     try:
+        if stop_at_targets:  # in the list from the start, they are not searched below
+            for target in targets:
+                n = (<Array> target).node
+                if n != NULL and claim(&w, n, 0):
+                    place(&w, n)
         for root in roots:
             discover(&w, (<Array> root).node)
             held.append(alias(root))  # a vjp may run Python code that gives the root's handle another node
@@ -498,7 +547,7 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
                 w.grads[k] = NULL
                 if targets is None and n.keeps and n.handles:
                     keep_gradient(n, g, create_graph)
-            if n.vjp != NULL and w.wanted[k] & 1 and not (stop_at_targets and n.keeps and n.vjp == identity_vjp):
+            if n.vjp != NULL and w.wanted[k] & 1:
                 n.vjp(&w, n, g)
             g = None
         if targets is not None:
@@ -509,19 +558,7 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
         return found
     finally:
         recording = was_recording
-        link = &walks
-        while link[0] != &w:
-            link = &link[0].outer
-        link[0] = w.outer
-        if w.grads != NULL:
-            for k in range(w.count):
-                if w.grads[k] != NULL:
-                    Py_DECREF(<object> w.grads[k])
-        free(w.order)
-        free(w.grads)
-        free(w.wanted)
-        if w.elsewhere != NULL:
-            Py_DECREF(<object> w.elsewhere)
+        close_walk(&w)
 
 
 cdef int keep_gradient(Node *n, Array g, bint create_graph) except -1:
@@ -586,10 +623,11 @@ cdef int set_gradient(Array a, value) except -1:
 
 # ---- gradients as values
 
-def vjp_of(outputs, inputs, cotangents, bint create_graph=False):
+def vjp_of(outputs, inputs, cotangents, bint create_graph=False, bint stop=False):
     """Cotangents of `inputs` from those of `outputs`, without leaving gradients anywhere; None where nothing depends.
 
-    The primitive of `corgi.grad`, `corgi.vjp` and their kin: lists of Arrays in, a list out.
+    The primitive of `corgi.grad`, `corgi.vjp` and their kin: lists of Arrays in, a list out. With `stop`, what the inputs were
+    computed from is left out; no input may then depend on another.
     """
     cdef list roots = [], seeds = []
     cdef Array root, seed
@@ -601,19 +639,44 @@ def vjp_of(outputs, inputs, cotangents, bint create_graph=False):
         if root.node != NULL:
             roots.append(root)
             seeds.append(cast(seed, root.t.dtype))
-    return walk_back(roots, seeds, list(inputs), create_graph, False)
+    return walk_back(roots, seeds, list(inputs), create_graph, stop)
 
 
-cdef int identity_vjp(Walk *w, Node *n, Array g) except -1:
-    return pass_vjp(w, n, g)
+def reaches_beyond(outputs, inputs):
+    """Whether differentiating outputs by inputs could itself be differentiated by something else: an input was computed from
+    tracked arrays, or an output depends on a tracked array that is not among the inputs."""
+    cdef Walk w
+    cdef Node *n
+    cdef size_t k
+    cdef int i
+    open_walk(&w, False, True)
+    try:
+        for x in inputs:
+            n = (<Array> x).node
+            if n == NULL:
+                continue
+            for i in range(n.n_inputs):
+                if n.inputs[i] != NULL:
+                    return True
+            if claim(&w, n, 0):
+                place(&w, n)
+        inner = w.count
+        for output in outputs:
+            if (<Array> output).node != NULL:
+                discover(&w, (<Array> output).node)
+        for k in range(inner, w.count):
+            if w.order[k].vjp == NULL:
+                return True
+        return False
+    finally:
+        close_walk(&w)
 
 
 cdef Array differentiable_alias(Array x):
     """The same values behind an identity node of their own, at which replay() stops."""
     cdef Array out = wrap_shared(x.t)
-    cdef Node *n = node_new(identity_vjp, b"identity", 1, x.t)
+    cdef Node *n = node_new(pass_vjp, b"identity", 1, x.t)
     connect(n, 0, x)
-    n.keeps = True
     publish(out, n)
     return out
 
@@ -622,10 +685,11 @@ cdef int replay(Walk *w, Node *n, Array g, object reference, tuple inputs) excep
     """The vjp of a fused op as a recorded computation: differentiate its reference, a composite of other ops."""
     cdef list stops = [differentiable_alias(x) if type(x) is Array else x for x in inputs]
     output = reference(*stops)
-    wanted = [i for i in range(n.n_inputs) if wants(w, n, i)]
-    gradients = walk_back([output], [g], [stops[i] for i in wanted], True, True)
-    for i, gradient in zip(wanted, gradients):
-        if gradient is not None:
+    cdef int i
+    cdef list targets = [i for i in range(n.n_inputs) if n.inputs[i] != NULL]
+    gradients = walk_back([output], [g], [stops[i] for i in targets], True, True)
+    for i, gradient in zip(targets, gradients):
+        if gradient is not None and wants(w, n, i):
             send(w, n, i, gradient)
     return 0
 

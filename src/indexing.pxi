@@ -63,9 +63,35 @@ cdef Tensor *basic_view(Tensor *source, tuple index) except NULL:
     return t
 
 
+cdef Array row_view(Array x, isize i):
+    """x[i] for an int, the commonest index: a view, or a copy of a single number, which would else keep all of x alive."""
+    cdef Tensor *source = x.t
+    cdef Tensor *t
+    cdef int size = itemsize(source.dtype), axis
+    if source.ndim == 0:
+        raise IndexError("index: an array without axes was given 1 index")
+    if not -source.shape[0] <= i < source.shape[0]:
+        raise IndexError(f"index: {i} is out of range for axis 0 of size {source.shape[0]}")
+    cdef char *data = source.data + (i if i >= 0 else i + source.shape[0]) * source.strides[0] * size
+    if source.ndim == 1:
+        t = tensor_new(source.dtype, 0, NULL)
+        if t != NULL:
+            memcpy(t.data, data, size)
+        return wrap(t)
+    cdef Array out = view_like(x, source.ndim - 1, &source.shape[1], &source.strides[1])
+    out.t.data = data
+    return out
+
+
 cdef Array getitem(Array x, object index):
     cdef Array out
     cdef Node *n
+    if PyLong_CheckExact(index):
+        out = row_view(x, index)
+        n = record(out, x, getitem_vjp, b"getitem")
+        if n != NULL:
+            set_context(n, (index,))
+        return out
     cdef tuple items = index if type(index) is tuple else (index,)
     cdef bint ellipsis = False
     cdef list normal = []
@@ -82,6 +108,8 @@ cdef Array getitem(Array x, object index):
         normal.append(item)
     items = tuple(normal)
     out = wrap(basic_view(x.t, items))
+    if out.t.ndim == 0:
+        out = contiguous_copy(out)
     n = record(out, x, getitem_vjp, b"getitem")
     if n != NULL:
         set_context(n, items)

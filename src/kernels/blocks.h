@@ -16,6 +16,8 @@ enum {
 };
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* Asserts that no iteration of the next loop depends on another; output may still be an input, element for element. */
+#define IVDEP _Pragma("GCC ivdep")
 
 ALWAYS_INLINE isize smaller(isize a, isize b) { return a < b ? a : b; }
 ALWAYS_INLINE isize larger(isize a, isize b) { return a > b ? a : b; }
@@ -77,40 +79,41 @@ static inline Tile tile_of(const Grid *g, isize task)
     return t;
 }
 
-/* Reduction of a contiguous run, n >= 0: ACC name(x, n), where JOIN(a, b) is associative up to rounding. Runs of RUN elements are
- * reduced by independent lanes of T, which the compiler keeps in vector registers; their results are joined pairwise in ACC. */
+/* Reduction of a contiguous run, n >= 0: ACC name(x, n), where JOIN(a, b) is associative up to rounding. Runs of RUN
+ * elements are reduced by independent lanes of T, which the compiler keeps in vector registers; their results are joined
+ * pairwise in ACC. */
 enum { RUN = 2048, LANES = 32 };
 
-#define RUN_REDUCTION(name, T, ACC, IDENTITY, JOIN)                                                                          \
-    static inline ACC name##_short(const T *x, isize n)                                                                      \
-    {                                                                                                                        \
-        if (n < LANES) {                                                                                                     \
-            T total = IDENTITY;                                                                                              \
-            for (isize i = 0; i < n; i++)                                                                                    \
-                total = JOIN(total, x[i]);                                                                                   \
-            return total;                                                                                                    \
-        }                                                                                                                    \
-        T lane[LANES];                                                                                                       \
-        for (isize k = 0; k < LANES; k++)                                                                                    \
-            lane[k] = x[k];                                                                                                  \
-        isize i = LANES;                                                                                                     \
-        for (; i + LANES <= n; i += LANES)                                                                                   \
-            for (isize k = 0; k < LANES; k++)                                                                                \
-                lane[k] = JOIN(lane[k], x[i + k]);                                                                           \
-        for (isize k = 0; k < n - i; k++)                                                                                    \
-            lane[k] = JOIN(lane[k], x[i + k]);                                                                               \
-        for (isize half = LANES / 2; half > 0; half /= 2)                                                                    \
-            for (isize k = 0; k < half; k++)                                                                                 \
-                lane[k] = JOIN(lane[k], lane[k + half]);                                                                     \
-        return lane[0];                                                                                                      \
-    }                                                                                                                        \
-    static __attribute__((unused)) ACC name(const T *x, isize n)                                                             \
-    {                                                                                                                        \
-        if (n <= RUN)                                                                                                        \
-            return name##_short(x, n);                                                                                       \
-        isize half = blocks_of(n / 2, RUN) * RUN;                                                                            \
-        ACC left = name(x, half), right = name(x + half, n - half);                                                          \
-        return JOIN(left, right);                                                                                            \
+#define RUN_REDUCTION(name, T, ACC, IDENTITY, JOIN)                                                                         \
+    static inline ACC name##_short(const T *x, isize n)                                                                     \
+    {                                                                                                                       \
+        if (n < LANES) {                                                                                                    \
+            T total = IDENTITY;                                                                                             \
+            for (isize i = 0; i < n; i++)                                                                                   \
+                total = JOIN(total, x[i]);                                                                                  \
+            return total;                                                                                                   \
+        }                                                                                                                   \
+        T lane[LANES];                                                                                                      \
+        for (isize k = 0; k < LANES; k++)                                                                                   \
+            lane[k] = x[k];                                                                                                 \
+        isize i = LANES;                                                                                                    \
+        for (; i + LANES <= n; i += LANES)                                                                                  \
+            for (isize k = 0; k < LANES; k++)                                                                               \
+                lane[k] = JOIN(lane[k], x[i + k]);                                                                          \
+        for (isize k = 0; k < n - i; k++)                                                                                   \
+            lane[k] = JOIN(lane[k], x[i + k]);                                                                              \
+        for (isize half = LANES / 2; half > 0; half /= 2)                                                                   \
+            for (isize k = 0; k < half; k++)                                                                                \
+                lane[k] = JOIN(lane[k], lane[k + half]);                                                                    \
+        return lane[0];                                                                                                     \
+    }                                                                                                                       \
+    static __attribute__((unused)) ACC name(const T *x, isize n)                                                            \
+    {                                                                                                                       \
+        if (n <= RUN)                                                                                                       \
+            return name##_short(x, n);                                                                                      \
+        isize half = blocks_of(n / 2, RUN) * RUN;                                                                           \
+        ACC left = name(x, half), right = name(x + half, n - half);                                                         \
+        return JOIN(left, right);                                                                                           \
     }
 
 #define ADD(a, b) ((a) + (b))

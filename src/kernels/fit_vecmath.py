@@ -3,15 +3,17 @@
 Run it to print every coefficient row of the header, lowest degree first, each with the largest error that the rounded
 coefficients leave in the function itself, in units of the last place's relative size (2^-24 or 2^-53).
 """
-from mpmath import cos, cosh, erf, erfc, exp, expm1, log, log1p, lu_solve, matrix, mp, mpf, nstr, pi, polyval, sin, sinh, sqrt
-import sys
+from mpmath import (cos, cosh, erf, erfc, exp, expm1, log, log1p, lu_solve, matrix, mp, mpf, nstr, pi, polyval, sin, sinh,
+                    sqrt, tanh)
 
 mp.dps = 50
 HALF_LN2 = log(2) / 2 * mpf("1.001")
 
 
 def remez(f, weight, a, b, degree):
-    """Coefficients, lowest first, of the polynomial p that minimizes max |weight (f - p)| on [a, b]."""
+    """Coefficients, lowest first, of the polynomial p that minimizes max |weight (f - p)| on [a, b].
+
+    Exchange on a grid of Chebyshev nodes: solve for the errors +-E at degree + 2 points, then move these to the extrema."""
     a, b, n = mpf(a), mpf(b), degree + 2
     grid = [(a + b) / 2 - (b - a) / 2 * cos(pi * (k + mpf(1) / 2) / (40 * n)) for k in range(40 * n)]
     values, weights = [f(x) for x in grid], [abs(weight(x)) for x in grid]
@@ -52,7 +54,6 @@ def show(name, dtype, f, weight, a, b, degree):
     digits, suffix = (9, "f") if dtype == "f32" else (17, "")
     print(f"{name} {dtype}: degree {degree}, error {nstr(error, 2)} ulp")
     print("    " + ", ".join(nstr(c, digits, min_fixed=-5, max_fixed=8) + suffix for c in coefficients))
-    sys.stdout.flush()
 
 
 def at_zero(f, value, tiny="1e-12"):
@@ -64,53 +65,61 @@ def of_square(f):
     return lambda z: f(sqrt(z))
 
 
-# e^r = 1 + r + r^2 q(r); the weight makes it good for expm1 too.
-EXP = at_zero(lambda r: (expm1(r) - r) / r**2, 0.5), at_zero(lambda r: r**2 / expm1(r), 0), -HALF_LN2, HALF_LN2
-# 2^t = 1 + t q(t)
-EXP2 = at_zero(lambda t: expm1(t * log(2)) / t, log(2), "1e-30"), lambda t: t / mpf(2)**t, "-0.501", "0.501"
-# log(1 + f) = f + f^2 (-1/2 + f p(f))
-SQRT2 = sqrt(mpf(2))
-LOG_F32 = (at_zero(lambda f: (log1p(f) - f + f * f / 2) / f**3, mpf(1) / 3), at_zero(lambda f: f**3 / log1p(f), 0),
-           1 / SQRT2 - 1, SQRT2 - 1)
-# log(1 + f) = f - f^2/2 + s (f^2/2 + z R(z)), s = f / (2 + f), z = s^2: R(z) = (2 atanh(s) / s - 2) / z
-LOG_F64 = (at_zero(of_square(lambda s: (log((1 + s) / (1 - s)) / s - 2) / s**2), mpf(2) / 3, "1e-20"),
-           lambda z: z / 2, 0, "0.02945")
-# sinh r = r + r^3 S(r^2), cosh r = 1 + r^2 C(r^2)
+# Each fit: function, weight, interval; then name, dtype and degree.
+# e^r = 1 + r + r^2 p(r); the weight makes it good for expm1 too.
+EXP = (at_zero(lambda r: (expm1(r) - r) / r**2, 0.5), at_zero(lambda r: r**2 / expm1(r), 0), -HALF_LN2, HALF_LN2)
+# 2^t = 1 + t p(t)
+EXP2 = (at_zero(lambda t: expm1(t * log(2)) / t, log(2), "1e-30"), lambda t: t / mpf(2)**t, "-0.501", "0.501")
+# sinh r = r + r^3 p(r^2), cosh r = 1 + r^2 p(r^2), tanh r = r + r^3 p(r^2)
 SINH = (at_zero(of_square(lambda r: (sinh(r) - r) / r**3), mpf(1) / 6, "1e-24"), lambda z: z, 0, HALF_LN2**2)
 COSH = (at_zero(of_square(lambda r: (cosh(r) - 1) / r**2), mpf(1) / 2, "1e-24"), lambda z: z, 0, HALF_LN2**2)
+TANH = (at_zero(of_square(lambda r: (tanh(r) / r - 1) / r**2), -mpf(1) / 3, "1e-20"),
+        at_zero(of_square(lambda r: r**3 / tanh(r)), 0, "1e-30"), 0, mpf("0.55")**2)
+# log(1 + f) = f + f^2 (-1/2 + f p(f))
+LOG_F32 = (at_zero(lambda f: (log1p(f) - f + f * f / 2) / f**3, mpf(1) / 3), at_zero(lambda f: f**3 / log1p(f), 0),
+           sqrt(mpf("0.5")) - 1, sqrt(mpf(2)) - 1)
+# log(1 + f) = f - f^2/2 + s (f^2/2 + z p(z)), s = f / (2 + f), z = s^2: p(z) = (2 atanh(s) / s - 2) / z
+LOG_F64 = (at_zero(of_square(lambda s: (log((1 + s) / (1 - s)) / s - 2) / s**2), mpf(2) / 3, "1e-20"),
+           lambda z: z / 2, 0, "0.02945")
 # sin(pi t) = t p(t^2), |t| <= 1/2, in float64 for a float32 result
 SINPI = (at_zero(of_square(lambda t: sin(pi * t) / t), pi, "1e-40"),
          at_zero(of_square(lambda t: t / sin(pi * t)), 1 / pi, "1e-40"), 0, "0.2501")
+# erf x = x + x p(x^2) for x <= 1, 1 - e^p(x) above
+ERF_SMALL = (at_zero(of_square(lambda x: erf(x) / x - 1), 2 / sqrt(pi) - 1, "1e-40"),
+             at_zero(of_square(lambda x: x / erf(x)), sqrt(pi) / 2, "1e-40"), 0, 1)
+
+
+def erf_large(end):
+    return lambda x: log(erfc(x)), lambda x: erfc(x) / erf(x), 1, end
+
+
+def erfc_large(a, c, end):
+    """erfc x = e^(-x^2) / (x + c) p(w), w = (x - a) / (x + c), for x >= 1"""
+    def f(w):
+        x = (a + c * w) / (1 - w)
+        return erfc(x) * exp(x * x) * (x + c)
+
+    first, end = mpf("0.999"), mpf(end)
+    return f, lambda w: 1 / f(w), (first - a) / (first + c), (end - a) / (end + c)
+
 
 if __name__ == "__main__":
-    show("exp", "f32", *EXP, 4)
-    show("exp", "f32", *EXP, 5)
-    show("exp", "f64", *EXP, 9)
-    show("exp", "f64", *EXP, 10)
+    show("exp_tail", "f32", *EXP, 4)
+    show("exp_tail", "f64", *EXP, 10)
     show("exp2", "f32", *EXP2, 5)
-    show("exp2", "f32", *EXP2, 6)
     show("exp2", "f64", *EXP2, 10)
-    show("exp2", "f64", *EXP2, 11)
-    show("log", "f32", *LOG_F32, 6)
-    show("log", "f32", *LOG_F32, 7)
-    show("log", "f64", *LOG_F64, 6)
-    show("sinh", "f32", *SINH, 1)
-    show("sinh", "f32", *SINH, 2)
-    show("sinh", "f64", *SINH, 4)
-    show("sinh", "f64", *SINH, 5)
-    show("cosh", "f32", *COSH, 2)
-    show("cosh", "f64", *COSH, 5)
-    show("cosh", "f64", *COSH, 6)
-    show("sinpi", "f64", *SINPI, 4)
-    show("sinpi", "f64", *SINPI, 5)
-    for bp in ("0.5", "0.75", "1"):
-        b = mpf(bp)
-        # erf x = x + x p(x^2) below b
-        E = at_zero(of_square(lambda x: erf(x) / x - 1), 2 / sqrt(pi) - 1, "1e-40"), of_square(lambda x: x / erf(x) if x > 0 else mpf(1)), 0, b * b
-        for dt, ds in ("f32", (4, 5, 6, 7)), ("f64", (9, 10, 11, 12, 13)):
-            for d in ds:
-                show("erf small " + bp, dt, *E, d)
-        # erf x = 1 - e^q(x)
-        for dt, ds, top in ("f32", (5, 6, 7, 8), mpf("3.95")), ("f64", (14, 16, 18), mpf(6)):
-            for d in ds:
-                show("erf tail " + bp, dt, lambda x: log(erfc(x)), lambda x: erfc(x) / erf(x), b, top, d)
+    show("tanh", "f32", *TANH, 4)
+    show("tanh", "f64", *TANH, 9)
+    show("sinh_tail", "f32", *SINH, 2)
+    show("sinh_tail", "f64", *SINH, 4)
+    show("cosh_tail", "f32", *COSH, 2)
+    show("cosh_tail", "f64", *COSH, 5)
+    show("log_tail", "f32", *LOG_F32, 7)
+    show("log_tail", "f64", *LOG_F64, 6)
+    show("erf_rest", "f32", *ERF_SMALL, 6)
+    show("erf_rest", "f64", *ERF_SMALL, 12)
+    show("erf", "f32", *erf_large("3.95"), 6)
+    show("erf", "f64", *erf_large("6"), 16)
+    show("erfc", "f32", *erfc_large(3, 2, "10.1"), 7)
+    show("erfc", "f64", *erfc_large(2, 4, "27.3"), 18)
+    show("sinpi_f32", "f64", *SINPI, 5)

@@ -2,14 +2,13 @@
  *
  * Above: runtime/blas.c, through the table (kernels.h), which also splits large products.  Below: gemm_body.h, the
  * algorithm, which is compiled here for each dtype.
- *
- * The tile of c that stays in registers is TILE_ROWS rows by two vectors; what fits depends on the level.
  */
-#include "kernels.h"
+#include "kernel_list.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+/* The tile of c that stays in registers is at most TILE_ROWS rows by two vectors; what fits depends on the level. */
 #if defined(__AVX512F__)
 enum { VECTOR_BYTES = 64, TILE_ROWS = 12 };
 #elif defined(__AVX__)
@@ -20,12 +19,15 @@ enum { VECTOR_BYTES = 16, TILE_ROWS = 8 };
 enum { VECTOR_BYTES = 16, TILE_ROWS = 4 };
 #endif
 
-enum { MAX_ROWS = 12 }; /* of any tile */
+/* Packed blocks of a (BLOCK_M by BLOCK_K) are to stay in the level 2 cache; b's (BLOCK_K by BLOCK_N) may not. */
+enum { BLOCK_M = 20 * TILE_ROWS, BLOCK_N = 1024, BLOCK_K = 256 };
 
 /* A product of at most SMALL multiply-adds is not worth packing, nor a sum of at most SHORT terms a dot product. */
 enum { SMALL = 48 * 48 * 48, SHORT = 64 };
 
 #define INLINE static inline __attribute__((always_inline))
+
+static inline isize least(isize x, isize y) { return x < y ? x : y; }
 
 /* Integers wrap around; unsigned arithmetic does so by definition. */
 #define T uint64_t

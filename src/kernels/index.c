@@ -1,4 +1,5 @@
-/* Moving elements: select, cast, fill, strided copies, gather and scatter by index, and the windows of convolution and pooling.
+/* Moving elements: select, cast, fill, strided copies, gather and scatter by index, and the windows of convolution and
+ * pooling.
  *
  * Above: table.c.  Below: blocks.h.
  *
@@ -31,13 +32,15 @@ typedef struct {
     int itemsize;
 } Select;
 
-#define SELECT_LOOP(T)                                                                                                       \
-    {                                                                                                                        \
-        const T *restrict a = s->a, *restrict b = s->b;                                                                      \
-        T *restrict out = s->out;                                                                                            \
-        for (isize i = from; i < to; i++)                                                                                    \
-            out[i] = condition[i] ? a[i] : b[i];                                                                             \
-        break;                                                                                                               \
+#define SELECT_LOOP(T)                                                                                                      \
+    {                                                                                                                       \
+        const T *restrict a = s->a, *restrict b = s->b;                                                                     \
+        T *restrict out = s->out;                                                                                           \
+        for (isize i = from; i < to; i++) {                                                                                 \
+            const T x = a[i], y = b[i];                                                                                     \
+            out[i] = condition[i] ? x : y;                                                                                  \
+        }                                                                                                                   \
+        break;                                                                                                              \
     }
 
 static void select_task(void *context, isize index)
@@ -68,38 +71,39 @@ typedef struct {
 } Cast;
 
 /* What x86 does, made the rule: NaN and numbers outside int64 give its smallest number. */
-#define TO_INT64(x)                                                                                                          \
-    ((x) >= (__typeof__(x))INT64_MIN && (x) < -(__typeof__(x))INT64_MIN ? (int64_t)(x) : INT64_MIN)
+#define TO_INT64(x) ((x) >= (__typeof__(x))INT64_MIN && (x) < -(__typeof__(x))INT64_MIN ? (int64_t)(x) : INT64_MIN)
 #define TO_BOOL(x) ((x) != 0)
 #define TO_FLOAT32(x) ((float)(x))
 #define TO_FLOAT64(x) ((double)(x))
 
-#define CAST_LOOP(FROM, TO, CONVERT)                                                                                         \
-    {                                                                                                                        \
-        const FROM *restrict x = c->x;                                                                                       \
-        TO *restrict out = c->out;                                                                                           \
-        for (isize i = first; i < last; i++)                                                                                 \
-            out[i] = CONVERT(x[i]);                                                                                          \
-        break;                                                                                                               \
+#define PAIR(from, to) ((from)*N_DTYPES + (to))
+
+#define CAST_LOOP(FROM, TO, CONVERT)                                                                                        \
+    {                                                                                                                       \
+        const FROM *restrict x = c->x;                                                                                      \
+        TO *restrict out = c->out;                                                                                          \
+        for (isize i = first; i < last; i++)                                                                                \
+            out[i] = CONVERT(x[i]);                                                                                         \
+        break;                                                                                                              \
     }
 
 static void cast_task(void *context, isize index)
 {
     const Cast *c = context;
     const isize first = index * TASK, last = smaller(c->n, first + TASK);
-    switch (c->from * N_DTYPES + c->to) {
-    case BOOL * N_DTYPES + INT64: CAST_LOOP(uint8_t, int64_t, )
-    case BOOL * N_DTYPES + FLOAT32: CAST_LOOP(uint8_t, float, TO_FLOAT32)
-    case BOOL * N_DTYPES + FLOAT64: CAST_LOOP(uint8_t, double, TO_FLOAT64)
-    case INT64 * N_DTYPES + BOOL: CAST_LOOP(int64_t, uint8_t, TO_BOOL)
-    case INT64 * N_DTYPES + FLOAT32: CAST_LOOP(int64_t, float, TO_FLOAT32)
-    case INT64 * N_DTYPES + FLOAT64: CAST_LOOP(int64_t, double, TO_FLOAT64)
-    case FLOAT32 * N_DTYPES + BOOL: CAST_LOOP(float, uint8_t, TO_BOOL)
-    case FLOAT32 * N_DTYPES + INT64: CAST_LOOP(float, int64_t, TO_INT64)
-    case FLOAT32 * N_DTYPES + FLOAT64: CAST_LOOP(float, double, TO_FLOAT64)
-    case FLOAT64 * N_DTYPES + BOOL: CAST_LOOP(double, uint8_t, TO_BOOL)
-    case FLOAT64 * N_DTYPES + INT64: CAST_LOOP(double, int64_t, TO_INT64)
-    case FLOAT64 * N_DTYPES + FLOAT32: CAST_LOOP(double, float, TO_FLOAT32)
+    switch (PAIR(c->from, c->to)) {
+    case PAIR(BOOL, INT64): CAST_LOOP(uint8_t, int64_t, (int64_t))
+    case PAIR(BOOL, FLOAT32): CAST_LOOP(uint8_t, float, TO_FLOAT32)
+    case PAIR(BOOL, FLOAT64): CAST_LOOP(uint8_t, double, TO_FLOAT64)
+    case PAIR(INT64, BOOL): CAST_LOOP(int64_t, uint8_t, TO_BOOL)
+    case PAIR(INT64, FLOAT32): CAST_LOOP(int64_t, float, TO_FLOAT32)
+    case PAIR(INT64, FLOAT64): CAST_LOOP(int64_t, double, TO_FLOAT64)
+    case PAIR(FLOAT32, BOOL): CAST_LOOP(float, uint8_t, TO_BOOL)
+    case PAIR(FLOAT32, INT64): CAST_LOOP(float, int64_t, TO_INT64)
+    case PAIR(FLOAT32, FLOAT64): CAST_LOOP(float, double, TO_FLOAT64)
+    case PAIR(FLOAT64, BOOL): CAST_LOOP(double, uint8_t, TO_BOOL)
+    case PAIR(FLOAT64, INT64): CAST_LOOP(double, int64_t, TO_INT64)
+    case PAIR(FLOAT64, FLOAT32): CAST_LOOP(double, float, TO_FLOAT32)
     default: { /* to the same dtype */
         const isize size = c->from == BOOL ? 1 : c->from == FLOAT32 ? 4 : 8;
         copy_bytes((char *)c->out + first * size, (const char *)c->x + first * size, (last - first) * size);
@@ -121,20 +125,20 @@ typedef struct {
     void *acc;
 } Accumulate;
 
-#define DEFINE_ACCUMULATE(T, suffix)                                                                                         \
-    static void accumulate_task_##suffix(void *context, isize index)                                                         \
-    {                                                                                                                        \
-        const Accumulate *a = context;                                                                                       \
-        const isize from = index * TASK, to = smaller(a->n, from + TASK);                                                    \
-        const T *restrict x = a->x;                                                                                          \
-        T *restrict acc = a->acc;                                                                                            \
-        for (isize i = from; i < to; i++)                                                                                    \
-            acc[i] += x[i];                                                                                                  \
-    }                                                                                                                        \
-    void KERNEL(accumulate_##suffix)(isize n, const void *x, void *acc)                                                      \
-    {                                                                                                                        \
-        Accumulate a = {n, x, acc};                                                                                          \
-        OVER_ELEMENTS(accumulate_task_##suffix, &a, n);                                                                      \
+#define DEFINE_ACCUMULATE(T, suffix)                                                                                        \
+    static void accumulate_task_##suffix(void *context, isize index)                                                        \
+    {                                                                                                                       \
+        const Accumulate *a = context;                                                                                      \
+        const isize from = index * TASK, to = smaller(a->n, from + TASK);                                                   \
+        const T *restrict x = a->x;                                                                                         \
+        T *restrict acc = a->acc;                                                                                           \
+        for (isize i = from; i < to; i++)                                                                                   \
+            acc[i] += x[i];                                                                                                 \
+    }                                                                                                                       \
+    void KERNEL(accumulate_##suffix)(isize n, const void *x, void *acc)                                                     \
+    {                                                                                                                       \
+        Accumulate a = {n, x, acc};                                                                                         \
+        OVER_ELEMENTS(accumulate_task_##suffix, &a, n);                                                                     \
     }
 
 DEFINE_ACCUMULATE(float, f32)
@@ -143,27 +147,27 @@ DEFINE_ACCUMULATE(double, f64)
 /* Strided copies */
 
 /* One loop for each itemsize, over T = an unsigned integer of that size. */
-#define BY_ITEMSIZE(itemsize, LOOP)                                                                                          \
-    switch (itemsize) {                                                                                                      \
-    case 1: LOOP(uint8_t)                                                                                                    \
-    case 4: LOOP(bits32)                                                                                                     \
-    case 8: LOOP(bits64)                                                                                                     \
+#define BY_ITEMSIZE(itemsize, LOOP)                                                                                         \
+    switch (itemsize) {                                                                                                     \
+    case 1: LOOP(uint8_t)                                                                                                   \
+    case 4: LOOP(bits32)                                                                                                    \
+    case 8: LOOP(bits64)                                                                                                    \
     }
 
-#define FILL_LOOP(T)                                                                                                         \
-    {                                                                                                                        \
-        T *to = out, item = *(const T *)value;                                                                               \
-        for (isize i = 0; i < n; i++)                                                                                        \
-            to[i] = item;                                                                                                    \
-        break;                                                                                                               \
+#define FILL_LOOP(T)                                                                                                        \
+    {                                                                                                                       \
+        T *to = out, item = *(const T *)value;                                                                              \
+        for (isize i = 0; i < n; i++)                                                                                       \
+            to[i] = item;                                                                                                   \
+        break;                                                                                                              \
     }
-#define STRIDED_LOOP(T)                                                                                                      \
-    {                                                                                                                        \
-        const T *restrict from = x;                                                                                          \
-        T *restrict to = out;                                                                                                \
-        for (isize i = 0; i < n; i++)                                                                                        \
-            to[i * to_stride] = from[i * from_stride];                                                                       \
-        break;                                                                                                               \
+#define STRIDED_LOOP(T)                                                                                                     \
+    {                                                                                                                       \
+        const T *restrict from = x;                                                                                         \
+        T *restrict to = out;                                                                                               \
+        for (isize i = 0; i < n; i++)                                                                                       \
+            to[i * to_stride] = from[i * from_stride];                                                                      \
+        break;                                                                                                              \
     }
 
 void KERNEL(fill)(isize n, void *out, const void *value, int itemsize)
@@ -245,40 +249,40 @@ void KERNEL(take)(const void *x, const int64_t *index, void *out, isize outer, i
 }
 
 /* A task owns one strip of columns of one outer index, and adds in the order of the index. */
-#define DEFINE_TAKE_ADD(T, suffix)                                                                                           \
-    static void take_add_task_##suffix(void *context, isize task)                                                            \
-    {                                                                                                                        \
-        const Take *t = context;                                                                                             \
-        const isize strips = blocks_of(t->inner, t->block), inner = t->inner;                                                \
-        const isize o = task / strips, column = task % strips * t->block, width = smaller(t->block, inner - column);         \
-        const T *restrict g = (const T *)t->x + o * t->k * inner + column;                                                   \
-        T *restrict out = (T *)t->out + o * t->n * inner + column;                                                           \
-        if (width == inner)                                                                                                  \
-            memset(out, 0, t->n * inner * sizeof(T));                                                                        \
-        else                                                                                                                 \
-            for (isize i = 0; i < t->n; i++)                                                                                 \
-                memset(out + i * inner, 0, width * sizeof(T));                                                               \
-        if (inner == 1)                                                                                                      \
-            for (isize j = 0; j < t->k; j++)                                                                                 \
-                out[t->index[j]] += g[j];                                                                                    \
-        else                                                                                                                 \
-            for (isize j = 0; j < t->k; j++) {                                                                               \
-                T *restrict row = out + t->index[j] * inner;                                                                 \
-                for (isize c = 0; c < width; c++)                                                                            \
-                    row[c] += g[j * inner + c];                                                                              \
-            }                                                                                                                \
-    }                                                                                                                        \
-    void KERNEL(take_add_##suffix)(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,            \
-                                   isize inner)                                                                              \
-    {                                                                                                                        \
-        enum { MIN_STRIP = 32 };                                                                                             \
-        const bool large = outer * (n + k) * inner >= LARGE;                                                                 \
-        if (outer * n * inner == 0)                                                                                          \
-            return;                                                                                                          \
-        Take t = {g, index, out, outer, n, k, inner, inner};                                                                 \
-        if (large && outer < 16)                                                                                             \
-            t.block = smaller(inner, larger(MIN_STRIP, blocks_of(inner, 16)));                                               \
-        run_tasks(take_add_task_##suffix, &t, outer * blocks_of(inner, t.block), large);                                     \
+#define DEFINE_TAKE_ADD(T, suffix)                                                                                          \
+    static void take_add_task_##suffix(void *context, isize task)                                                           \
+    {                                                                                                                       \
+        const Take *t = context;                                                                                            \
+        const isize strips = blocks_of(t->inner, t->block), inner = t->inner;                                               \
+        const isize o = task / strips, column = task % strips * t->block, width = smaller(t->block, inner - column);        \
+        const T *restrict g = (const T *)t->x + o * t->k * inner + column;                                                  \
+        T *restrict out = (T *)t->out + o * t->n * inner + column;                                                          \
+        if (width == inner)                                                                                                 \
+            memset(out, 0, t->n * inner * sizeof(T));                                                                       \
+        else                                                                                                                \
+            for (isize i = 0; i < t->n; i++)                                                                                \
+                memset(out + i * inner, 0, width * sizeof(T));                                                              \
+        if (inner == 1)                                                                                                     \
+            for (isize j = 0; j < t->k; j++)                                                                                \
+                out[t->index[j]] += g[j];                                                                                   \
+        else                                                                                                                \
+            for (isize j = 0; j < t->k; j++) {                                                                              \
+                T *restrict row = out + t->index[j] * inner;                                                                \
+                for (isize c = 0; c < width; c++)                                                                           \
+                    row[c] += g[j * inner + c];                                                                             \
+            }                                                                                                               \
+    }                                                                                                                       \
+    void KERNEL(take_add_##suffix)(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,           \
+                                   isize inner)                                                                             \
+    {                                                                                                                       \
+        enum { MIN_STRIP = 32 };                                                                                            \
+        const bool large = outer * (n + k) * inner >= LARGE;                                                                \
+        if (outer * n * inner == 0)                                                                                         \
+            return;                                                                                                         \
+        Take t = {g, index, out, outer, n, k, inner, inner};                                                                \
+        if (large && outer < 16)                                                                                            \
+            t.block = smaller(inner, larger(MIN_STRIP, blocks_of(inner, 16)));                                              \
+        run_tasks(take_add_task_##suffix, &t, outer * blocks_of(inner, t.block), large);                                    \
     }
 
 DEFINE_TAKE_ADD(float, f32)
@@ -314,154 +318,176 @@ typedef struct {
     void *out;
 } WindowTasks;
 
-/* For every tap and every row of positions inside the image: the body sees `count` positions; their image elements begin at offset
- * `image_at` of the plane, stride_w apart, and their positions' offset in a plane of positions is `position_at`. */
-#define FOR_EACH_TAP_ROW(w, ...)                                                                                             \
-    for (isize kh = 0; kh < (w)->kernel_h; kh++)                                                                             \
-        for (isize kw = 0; kw < (w)->kernel_w; kw++) {                                                                       \
-            const Tap tap = tap_of(w, kh, kw);                                                                               \
-            const isize count = tap.right - tap.left;                                                                        \
-            for (isize oh = tap.top; oh < tap.bottom; oh++) {                                                                \
-                const isize position_at = oh * (w)->out_w + tap.left;                                                        \
-                const isize image_at =                                                                                       \
-                    (tap.y + oh * (w)->stride_h) * (w)->width + tap.x + tap.left * (w)->stride_w;                            \
-                __VA_ARGS__                                                                                                  \
-            }                                                                                                                \
+/* For every tap and every row of positions inside the image: the body sees `count` positions; their image elements begin at
+ * offset `image_at` of the plane, stride_w apart, and their positions' offset in a plane of positions is `position_at`. */
+#define FOR_EACH_TAP_ROW(w, ...)                                                                                            \
+    for (isize kh = 0; kh < (w)->kernel_h; kh++)                                                                            \
+        for (isize kw = 0; kw < (w)->kernel_w; kw++) {                                                                      \
+            const Tap tap = tap_of(w, kh, kw);                                                                              \
+            const isize count = tap.right - tap.left;                                                                       \
+            for (isize oh = tap.top; oh < tap.bottom && count > 0; oh++) {                                                  \
+                const isize position_at = oh * (w)->out_w + tap.left;                                                       \
+                const isize image_at = (tap.y + oh * (w)->stride_h) * (w)->width + tap.x + tap.left * (w)->stride_w;        \
+                __VA_ARGS__                                                                                                 \
+            }                                                                                                               \
         }
 
 /* target[i * a] += source[i * b], with a loop of its own for unit strides. */
-#define DEFINE_STRIDED_ADD(T, suffix)                                                                                        \
-    ALWAYS_INLINE void add_strided_##suffix(T *restrict target, isize a, const T *restrict source, isize b, isize n)         \
-    {                                                                                                                        \
-        if (a == 1 && b == 1)                                                                                                \
-            for (isize i = 0; i < n; i++)                                                                                    \
-                target[i] += source[i];                                                                                      \
-        else                                                                                                                 \
-            for (isize i = 0; i < n; i++)                                                                                    \
-                target[i * a] += source[i * b];                                                                              \
+#define DEFINE_STRIDED_ADD(T, suffix)                                                                                       \
+    ALWAYS_INLINE void add_strided_##suffix(T *restrict target, isize a, const T *restrict source, isize b, isize n)        \
+    {                                                                                                                       \
+        if (a == 1 && b == 1)                                                                                               \
+            for (isize i = 0; i < n; i++)                                                                                   \
+                target[i] += source[i];                                                                                     \
+        else                                                                                                                \
+            for (isize i = 0; i < n; i++)                                                                                   \
+                target[i * a] += source[i * b];                                                                             \
     }
 
 /* A task is one channel. */
-#define DEFINE_IM2COL(T, suffix)                                                                                             \
-    static void im2col_task_##suffix(void *context, isize channel)                                                           \
-    {                                                                                                                        \
-        const WindowTasks *t = context;                                                                                      \
-        const Window *w = t->w;                                                                                              \
-        const isize positions = w->out_h * w->out_w, taps = w->kernel_h * w->kernel_w;                                       \
-        const T *restrict image = (const T *)t->x + channel * w->height * w->width;                                          \
-        for (isize k = 0; k < taps; k++) {                                                                                   \
-            T *restrict column = (T *)t->out + (channel * taps + k) * positions;                                             \
-            const Tap tap = tap_of(w, k / w->kernel_w, k % w->kernel_w);                                                     \
-            const isize count = tap.right - tap.left;                                                                        \
-            memset(column, 0, tap.top * w->out_w * sizeof(T));                                                               \
-            for (isize oh = tap.top; oh < tap.bottom; oh++) {                                                                \
-                const T *restrict source = image + (tap.y + oh * w->stride_h) * w->width;                                    \
-                T *restrict row = column + oh * w->out_w;                                                                    \
-                for (isize i = 0; i < tap.left; i++)                                                                         \
-                    row[i] = 0;                                                                                              \
-                if (w->stride_w == 1 && count > 0)                                                                           \
-                    memcpy(row + tap.left, source + tap.x + tap.left, count * sizeof(T));                                    \
-                else                                                                                                         \
-                    for (isize i = tap.left; i < tap.right; i++)                                                             \
-                        row[i] = source[tap.x + i * w->stride_w];                                                            \
-                for (isize i = tap.right; i < w->out_w; i++)                                                                 \
-                    row[i] = 0;                                                                                              \
-            }                                                                                                                \
-            memset(column + tap.bottom * w->out_w, 0, (w->out_h - tap.bottom) * w->out_w * sizeof(T));                       \
-        }                                                                                                                    \
-    }                                                                                                                        \
-    void KERNEL(im2col_##suffix)(const Window *w, const void *image, void *column)                                           \
-    {                                                                                                                        \
-        WindowTasks t = {w, image, column};                                                                                  \
-        const isize work = w->channels * w->kernel_h * w->kernel_w * w->out_h * w->out_w;                                    \
-        if (work > 0)                                                                                                        \
-            run_tasks(im2col_task_##suffix, &t, w->channels, work >= LARGE);                                                 \
-    }                                                                                                                        \
-    static void col2im_task_##suffix(void *context, isize channel)                                                           \
-    {                                                                                                                        \
-        const WindowTasks *t = context;                                                                                      \
-        const Window *w = t->w;                                                                                              \
-        const isize positions = w->out_h * w->out_w, taps = w->kernel_h * w->kernel_w;                                       \
-        const T *restrict columns = (const T *)t->x + channel * taps * positions;                                            \
-        T *restrict image = (T *)t->out + channel * w->height * w->width;                                                    \
-        memset(image, 0, w->height * w->width * sizeof(T));                                                                  \
-        FOR_EACH_TAP_ROW(w, {                                                                                                \
-            const T *source = columns + (kh * w->kernel_w + kw) * positions + position_at;                                   \
-            add_strided_##suffix(image + image_at, w->stride_w, source, 1, count);                                           \
-        })                                                                                                                   \
-    }                                                                                                                        \
-    void KERNEL(col2im_##suffix)(const Window *w, const void *column, void *image)                                           \
-    {                                                                                                                        \
-        WindowTasks t = {w, column, image};                                                                                  \
-        const isize work = w->channels * w->kernel_h * w->kernel_w * w->out_h * w->out_w;                                    \
-        if (w->channels * w->height * w->width > 0)                                                                          \
-            run_tasks(col2im_task_##suffix, &t, w->channels, work >= LARGE);                                                 \
+#define DEFINE_IM2COL(T, suffix)                                                                                            \
+    static void im2col_task_##suffix(void *context, isize channel)                                                          \
+    {                                                                                                                       \
+        const WindowTasks *t = context;                                                                                     \
+        const Window *w = t->w;                                                                                             \
+        const isize positions = w->out_h * w->out_w, taps = w->kernel_h * w->kernel_w;                                      \
+        const T *restrict image = (const T *)t->x + channel * w->height * w->width;                                         \
+        for (isize k = 0; k < taps; k++) {                                                                                  \
+            T *restrict column = (T *)t->out + (channel * taps + k) * positions;                                            \
+            const Tap tap = tap_of(w, k / w->kernel_w, k % w->kernel_w);                                                    \
+            const isize count = tap.right - tap.left;                                                                       \
+            memset(column, 0, tap.top * w->out_w * sizeof(T));                                                              \
+            for (isize oh = tap.top; oh < tap.bottom; oh++) {                                                               \
+                const T *restrict source = image + (tap.y + oh * w->stride_h) * w->width;                                   \
+                T *restrict row = column + oh * w->out_w;                                                                   \
+                for (isize i = 0; i < tap.left; i++)                                                                        \
+                    row[i] = 0;                                                                                             \
+                if (w->stride_w == 1 && count > 0)                                                                          \
+                    memcpy(row + tap.left, source + tap.x + tap.left, count * sizeof(T));                                   \
+                else                                                                                                        \
+                    for (isize i = tap.left; i < tap.right; i++)                                                            \
+                        row[i] = source[tap.x + i * w->stride_w];                                                           \
+                for (isize i = tap.right; i < w->out_w; i++)                                                                \
+                    row[i] = 0;                                                                                             \
+            }                                                                                                               \
+            memset(column + tap.bottom * w->out_w, 0, (w->out_h - tap.bottom) * w->out_w * sizeof(T));                      \
+        }                                                                                                                   \
+    }                                                                                                                       \
+    void KERNEL(im2col_##suffix)(const Window *w, const void *image, void *column)                                          \
+    {                                                                                                                       \
+        WindowTasks t = {w, image, column};                                                                                 \
+        const isize work = w->channels * w->kernel_h * w->kernel_w * w->out_h * w->out_w;                                   \
+        if (work > 0)                                                                                                       \
+            run_tasks(im2col_task_##suffix, &t, w->channels, work >= LARGE);                                                \
+    }                                                                                                                       \
+    static void col2im_task_##suffix(void *context, isize channel)                                                          \
+    {                                                                                                                       \
+        const WindowTasks *t = context;                                                                                     \
+        const Window *w = t->w;                                                                                             \
+        const isize positions = w->out_h * w->out_w, taps = w->kernel_h * w->kernel_w;                                      \
+        const T *restrict columns = (const T *)t->x + channel * taps * positions;                                           \
+        T *restrict image = (T *)t->out + channel * w->height * w->width;                                                   \
+        memset(image, 0, w->height * w->width * sizeof(T));                                                                 \
+        FOR_EACH_TAP_ROW(w, {                                                                                               \
+            const T *source = columns + (kh * w->kernel_w + kw) * positions + position_at;                                  \
+            add_strided_##suffix(image + image_at, w->stride_w, source, 1, count);                                          \
+        })                                                                                                                  \
+    }                                                                                                                       \
+    void KERNEL(col2im_##suffix)(const Window *w, const void *column, void *image)                                          \
+    {                                                                                                                       \
+        WindowTasks t = {w, column, image};                                                                                 \
+        const isize work = w->channels * w->kernel_h * w->kernel_w * w->out_h * w->out_w;                                   \
+        if (w->channels * w->height * w->width > 0)                                                                         \
+            run_tasks(col2im_task_##suffix, &t, w->channels, work >= LARGE);                                                \
     }
 
 /* A task is one plane. */
-#define DEFINE_POOL(T, suffix)                                                                                               \
-    static void window_sum_task_##suffix(void *context, isize plane)                                                         \
-    {                                                                                                                        \
-        const WindowTasks *t = context;                                                                                      \
-        const Window *w = t->w;                                                                                              \
-        const T *restrict x = (const T *)t->x + plane * w->height * w->width;                                                \
-        T *restrict out = (T *)t->out + plane * w->out_h * w->out_w;                                                         \
-        memset(out, 0, w->out_h * w->out_w * sizeof(T));                                                                     \
-        FOR_EACH_TAP_ROW(w, { add_strided_##suffix(out + position_at, 1, x + image_at, w->stride_w, count); })               \
-    }                                                                                                                        \
-    static void window_spread_task_##suffix(void *context, isize plane)                                                      \
-    {                                                                                                                        \
-        const WindowTasks *t = context;                                                                                      \
-        const Window *w = t->w;                                                                                              \
-        const T *restrict g = (const T *)t->x + plane * w->out_h * w->out_w;                                                 \
-        T *restrict out = (T *)t->out + plane * w->height * w->width;                                                        \
-        memset(out, 0, w->height * w->width * sizeof(T));                                                                    \
-        FOR_EACH_TAP_ROW(w, { add_strided_##suffix(out + image_at, w->stride_w, g + position_at, 1, count); })               \
-    }                                                                                                                        \
-    /* index holds the position of the best so far; -1 where none was met, which stays only in a window of mere padding. */  \
-    static void max_pool_task_##suffix(void *context, isize plane)                                                           \
-    {                                                                                                                        \
-        const WindowTasks *t = context;                                                                                      \
-        const Window *w = t->w;                                                                                              \
-        const isize base = plane * w->height * w->width, positions = w->out_h * w->out_w, stride = w->stride_w;              \
-        const T *restrict x = t->x;                                                                                          \
-        int64_t *restrict at = (int64_t *)t->out + plane * positions;                                                        \
-        for (isize i = 0; i < positions; i++)                                                                                \
-            at[i] = -1;                                                                                                      \
-        FOR_EACH_TAP_ROW(w, {                                                                                                \
-            for (isize i = 0; i < count; i++) {                                                                              \
-                const isize candidate = base + image_at + i * stride, held = at[position_at + i];                            \
-                const T value = x[candidate], best = x[held < 0 ? candidate : held];                                         \
-                const bool beats = (value > best) | ((value != value) & (best == best)) | (held < 0);                        \
-                at[position_at + i] = beats ? candidate : held;                                                              \
-            }                                                                                                                \
-        })                                                                                                                   \
-    }                                                                                                                        \
-    static void over_planes_##suffix(task_fn task, const Window *w, const void *x, void *out, isize images)                  \
-    {                                                                                                                        \
-        WindowTasks t = {w, x, out};                                                                                         \
-        const isize work = images * w->out_h * w->out_w * w->kernel_h * w->kernel_w;                                         \
-        run_tasks(task, &t, images, work >= LARGE);                                                                          \
-    }                                                                                                                        \
-    void KERNEL(window_sum_##suffix)(const Window *w, const void *x, void *out, isize images)                                \
-    {                                                                                                                        \
-        if (w->out_h * w->out_w > 0)                                                                                         \
-            over_planes_##suffix(window_sum_task_##suffix, w, x, out, images);                                               \
-    }                                                                                                                        \
-    void KERNEL(window_spread_##suffix)(const Window *w, const void *g, void *out, isize images)                             \
-    {                                                                                                                        \
-        if (w->height * w->width > 0)                                                                                        \
-            over_planes_##suffix(window_spread_task_##suffix, w, g, out, images);                                            \
-    }                                                                                                                        \
-    void KERNEL(max_pool_index_##suffix)(const Window *w, const void *x, int64_t *index, isize images)                       \
-    {                                                                                                                        \
-        if (w->out_h * w->out_w > 0)                                                                                         \
-            over_planes_##suffix(max_pool_task_##suffix, w, x, index, images);                                               \
+enum { POOL_TILE = 1024 };
+
+#define DEFINE_POOL(T, suffix)                                                                                              \
+    static void window_sum_task_##suffix(void *context, isize plane)                                                        \
+    {                                                                                                                       \
+        const WindowTasks *t = context;                                                                                     \
+        const Window *w = t->w;                                                                                             \
+        const T *restrict x = (const T *)t->x + plane * w->height * w->width;                                               \
+        T *restrict out = (T *)t->out + plane * w->out_h * w->out_w;                                                        \
+        memset(out, 0, w->out_h * w->out_w * sizeof(T));                                                                    \
+        FOR_EACH_TAP_ROW(w, { add_strided_##suffix(out + position_at, 1, x + image_at, w->stride_w, count); })              \
+    }                                                                                                                       \
+    static void window_spread_task_##suffix(void *context, isize plane)                                                     \
+    {                                                                                                                       \
+        const WindowTasks *t = context;                                                                                     \
+        const Window *w = t->w;                                                                                             \
+        const T *restrict g = (const T *)t->x + plane * w->out_h * w->out_w;                                                \
+        T *restrict out = (T *)t->out + plane * w->height * w->width;                                                       \
+        memset(out, 0, w->height * w->width * sizeof(T));                                                                   \
+        FOR_EACH_TAP_ROW(w, { add_strided_##suffix(out + image_at, w->stride_w, g + position_at, 1, count); })              \
+    }                                                                                                                       \
+    /* Positions are taken in tiles, whose maxima so far are kept in `best`. A window of mere padding keeps -1. */          \
+    static void max_pool_tile_##suffix(const Window *w, const T *restrict x, isize base, int64_t *restrict at,              \
+                                       isize first_row, isize rows, isize first_column, isize columns)                      \
+    {                                                                                                                       \
+        T best[POOL_TILE];                                                                                                  \
+        for (isize i = 0; i < rows * columns; i++)                                                                          \
+            best[i] = -(T)INFINITY;                                                                                         \
+        for (isize i = 0; i < rows; i++)                                                                                    \
+            for (isize j = 0; j < columns; j++)                                                                             \
+                at[(first_row + i) * w->out_w + first_column + j] = -1;                                                     \
+        for (isize k = 0; k < w->kernel_h * w->kernel_w; k++) {                                                             \
+            const Tap tap = tap_of(w, k / w->kernel_w, k % w->kernel_w);                                                    \
+            const isize left = larger(tap.left, first_column), stride = w->stride_w;                                        \
+            const isize count = smaller(tap.right, first_column + columns) - left;                                          \
+            const isize last_row = count > 0 ? smaller(tap.bottom, first_row + rows) : 0;                                   \
+            for (isize oh = larger(tap.top, first_row); oh < last_row; oh++) {                                              \
+                const isize source = base + (tap.y + oh * w->stride_h) * w->width + tap.x + left * stride;                  \
+                T *restrict held = best + (oh - first_row) * columns + left - first_column;                                 \
+                int64_t *restrict held_at = at + oh * w->out_w + left;                                                      \
+                for (isize i = 0; i < count; i++) {                                                                         \
+                    const T value = x[source + i * stride], before = held[i];                                               \
+                    const int64_t before_at = held_at[i];                                                                   \
+                    const bool beats = (value > before) | ((value != value) & (before == before)) | (before_at < 0);        \
+                    held[i] = beats ? value : before;                                                                       \
+                    held_at[i] = beats ? source + i * stride : before_at;                                                   \
+                }                                                                                                           \
+            }                                                                                                               \
+        }                                                                                                                   \
+    }                                                                                                                       \
+    static void max_pool_task_##suffix(void *context, isize plane)                                                          \
+    {                                                                                                                       \
+        const WindowTasks *t = context;                                                                                     \
+        const Window *w = t->w;                                                                                             \
+        int64_t *at = (int64_t *)t->out + plane * w->out_h * w->out_w;                                                      \
+        const isize columns = smaller(w->out_w, POOL_TILE), rows = POOL_TILE / columns;                                     \
+        for (isize i = 0; i < w->out_h; i += rows)                                                                          \
+            for (isize j = 0; j < w->out_w; j += columns)                                                                   \
+                max_pool_tile_##suffix(w, t->x, plane * w->height * w->width, at, i, smaller(rows, w->out_h - i), j,        \
+                                       smaller(columns, w->out_w - j));                                                     \
+    }                                                                                                                       \
+    static void over_planes_##suffix(task_fn task, const Window *w, const void *x, void *out, isize images)                 \
+    {                                                                                                                       \
+        WindowTasks t = {w, x, out};                                                                                        \
+        const isize work = images * w->out_h * w->out_w * w->kernel_h * w->kernel_w;                                        \
+        run_tasks(task, &t, images, work >= LARGE);                                                                         \
+    }                                                                                                                       \
+    void KERNEL(window_sum_##suffix)(const Window *w, const void *x, void *out, isize images)                               \
+    {                                                                                                                       \
+        if (w->out_h * w->out_w > 0)                                                                                        \
+            over_planes_##suffix(window_sum_task_##suffix, w, x, out, images);                                              \
+    }                                                                                                                       \
+    void KERNEL(window_spread_##suffix)(const Window *w, const void *g, void *out, isize images)                            \
+    {                                                                                                                       \
+        if (w->height * w->width > 0)                                                                                       \
+            over_planes_##suffix(window_spread_task_##suffix, w, g, out, images);                                           \
+    }                                                                                                                       \
+    void KERNEL(max_pool_index_##suffix)(const Window *w, const void *x, int64_t *index, isize images)                      \
+    {                                                                                                                       \
+        if (w->out_h * w->out_w > 0)                                                                                        \
+            over_planes_##suffix(max_pool_task_##suffix, w, x, index, images);                                              \
     }
 
-#define DEFINE_WINDOWS(T, suffix)                                                                                            \
-    DEFINE_STRIDED_ADD(T, suffix)                                                                                            \
-    DEFINE_IM2COL(T, suffix)                                                                                                 \
+#define DEFINE_WINDOWS(T, suffix)                                                                                           \
+    DEFINE_STRIDED_ADD(T, suffix)                                                                                           \
+    DEFINE_IM2COL(T, suffix)                                                                                                \
     DEFINE_POOL(T, suffix)
 
 DEFINE_WINDOWS(float, f32)

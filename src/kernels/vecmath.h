@@ -1,9 +1,12 @@
 /* Elementary functions that the compiler vectorizes: vm_exp_f32(x), vm_exp_f64(x) and their like.
  *
  * Above: the kernels of this folder, which call them in plain loops.  Below: nothing but bits.  Every function is
- * branch-free (a ternary becomes a blend), takes any argument, denormal, infinite or NaN, and stays within 2 ulp of the
- * true value, with or without fused multiply-add.  The rounding tricks need that the compiler does not reassociate:
- * never build with -ffast-math.  fit_vecmath.py derives the polynomials; ulp figures are measured maxima.
+ * branch-free (a ternary becomes a blend) and takes any argument, denormal, infinite or NaN.  The rounding tricks need
+ * that the compiler does not reassociate: never build with -ffast-math.  fit_vecmath.py derives the polynomials.
+ *
+ * The largest errors seen, in ulp, float32 and float64, with and without fused multiply-add: log, log1p 1.0, exp 1.1, exp2
+ * 1.3, expm1, sinh, cosh 1.4, log2, log10, tanh 1.5, erf 1.7, softplus 1.8, sigmoid 1.9, erfc 4.4; sin and cos 0.5 in
+ * float32, in float64 they are the C library's.
  *
  * The body is written once and read twice, for float32 and float64: the file includes itself with VM_REAL set, and
  * PICK(a, b) takes a for float32 and b for float64.
@@ -36,8 +39,21 @@
 #define VM_P17(x, c, ...) ((c) + (x) * VM_P16(x, __VA_ARGS__))
 #define VM_P18(x, c, ...) ((c) + (x) * VM_P17(x, __VA_ARGS__))
 #define VM_P19(x, c, ...) ((c) + (x) * VM_P18(x, __VA_ARGS__))
-#define VM_P20(x, c, ...) ((c) + (x) * VM_P19(x, __VA_ARGS__))
-#define VM_P21(x, c, ...) ((c) + (x) * VM_P20(x, __VA_ARGS__))
+
+/* log(1 + f) - f for sqrt(1/2) <= 1 + f <= sqrt(2), by a polynomial; in float64 that would be a long one, and the series of
+ * fdlibm in s = f / (2 + f) is taken. */
+VM_INLINE float vm_log_tail_f32(float f) {
+    return f * f *
+           VM_P9(f, -0.5f, 0.333333313f, -0.250008196f, 0.200012252f, -0.166233599f, 0.142017812f, -0.13160184f,
+                 0.127614111f, -0.0763427764f);
+}
+
+VM_INLINE double vm_log_tail_f64(double f) {
+    const double s = f / (2 + f), z = s * s, h = 0.5 * f * f;
+    const double p = VM_P7(z, 0.66666666666667351, 0.39999999999413161, 0.2857142874275852, 0.22222198531968085,
+                           0.18183566622919783, 0.15313988027148859, 0.14796611302624549);
+    return s * (h + z * p) - h;
+}
 
 #define VM_REAL float
 #define VM_BITS uint32_t
@@ -59,30 +75,27 @@
 #undef VM
 #undef PICK
 
-/* |x| / (2 pi) less a whole number, below 4 in size, for every float x: 1 / (2 pi) in seven pieces of 29 bits, so that
- * each product with a float is exact in float64 and its whole turns can be dropped (the idea of Payne and Hanek). The
- * last two products are below 1 turn for any float. */
-VM_INLINE double vm_turns_f32(float x) {
-    const double a = (double)fabsf(x);
+/* sin(|x| + 2 pi offset), for every float, in float64 (the idea of Payne and Hanek): 1 / (2 pi) in seven pieces of 29
+ * bits, so that each product with a float is exact and its whole turns can be dropped; the last two are below a turn.
+ * Then two sums: one to find n, the nearest number of half turns, one without it, in the order that keeps r exact. */
+VM_INLINE double vm_sin_turned_f32(float x, double offset) {
+    const double a = (double)fabsf(x), shift = 0x1.8p52;
     const double p0 = a * 0x1.45f306dp-3, p1 = a * 0x1.9391054p-32, p2 = a * 0x1.4fe13abp-61, p3 = a * 0x1.d1f534dp-90,
                  p4 = a * 0x1.b81b6c5p-119, p5 = a * 0x1.5993c4p-150, p6 = a * 0x1.c820ff2p-177;
-    return (p0 - rint(p0)) + ((p1 - rint(p1)) + ((p2 - rint(p2)) + ((p3 - rint(p3)) + ((p4 - rint(p4)) + (p5 + p6)))));
-}
-
-/* sin(pi h) in float64 for a float32 result: h = n + r, |r| <= 1/2, and the sign is (-1)^n. */
-VM_INLINE double vm_sinpi_f32(double h) {
-    const double shift = 0x1.8p52, t = h + shift, r = h - (t - shift), z = r * r;
+    const double f0 = p0 - rint(p0), f1 = p1 - rint(p1), f2 = p2 - rint(p2), f3 = p3 - rint(p3), f4 = p4 - rint(p4);
+    const double t = 2 * ((f0 + offset) + ((f1 + f2) + (f3 + f4))) + shift, n = t - shift;
+    const double r = 2 * ((((((f0 - (0.5 * n - offset)) + f1) + f2) + f3) + f4) + (p5 + p6)), z = r * r;
     const double y = r * VM_P6(z, 3.1415926535231633, -5.1677127620787058, 2.5501632390202138, -0.5992513142342103,
-                               0.082046399971342762, -0.0070220270999524935);
-    return vm_from_bits_f64(vm_bits_f64(y) ^ (vm_bits_f64(t) << 63));
+                               0.082046399971342762, -0.0070220270999524935); /* sin(pi r), |r| <= 1/2 */
+    return vm_from_bits_f64(vm_bits_f64(y) ^ (vm_bits_f64(t) << 63));         /* (-1)^n */
 }
 
 VM_INLINE float vm_sin_f32(float x) {
-    const float y = (float)vm_sinpi_f32(2 * vm_turns_f32(x));
+    const float y = (float)vm_sin_turned_f32(x, 0);
     return vm_from_bits_f32(vm_bits_f32(y) ^ (vm_bits_f32(x) & 0x80000000u));
 }
 
-VM_INLINE float vm_cos_f32(float x) { return (float)vm_sinpi_f32(2 * vm_turns_f32(x) + 0.5); }
+VM_INLINE float vm_cos_f32(float x) { return (float)vm_sin_turned_f32(x, 0.25); }
 
 /* In float64 the whole range needs 1100 bits of pi: left to the C library. */
 VM_INLINE double vm_sin_f64(double x) { return sin(x); }
@@ -99,7 +112,7 @@ VM_INLINE double vm_cos_f64(double x) { return cos(x); }
 #define VM_NAN PICK(NAN, (double)NAN)
 #define VM_ABS(x) PICK(fabsf, fabs)(x)
 #define VM_COPYSIGN(x, y) PICK(copysignf, copysign)(x, y)
-#define VM_EXP_END PICK(110.0f, 750.0) /* e^x is 0 or infinite beyond it */
+#define VM_EXP_END PICK(110.0f, 750.0)  /* e^x is 0 or infinite beyond it */
 #define VM_TINY PICK(0x1p-30f, 0x1p-60) /* below it sinh x and expm1 x round to x */
 
 #define VM_LOG2E PICK(1.44269504f, 1.4426950408889634)
@@ -158,11 +171,11 @@ VM_INLINE VM_REAL VM(exp2)(VM_REAL x) {
     const VM_REAL shift = VM_SHIFT + 2 * VM_BIAS;
     x = VM(clamp)(x, PICK(160.0f, 1100.0));
     const VM_REAL t = x + shift, r = x - (t - shift);
-    const VM_REAL q = PICK(
-        VM_P6(r, 0.693147182f, 0.240226477f, 0.0555033199f, 0.00961843971f, 0.00133991335f, 0.00015353167f),
-        VM_P11(r, 0.69314718055994529, 0.24022650695910133, 0.05550410866482005, 0.0096181291075935673,
-               0.001333355814678028, 0.00015403530457879124, 1.5252733489316567e-5, 1.3215434869861246e-6,
-               1.0178200503611678e-7, 7.0738586795813491e-9, 4.4347256376608948e-10));
+    const VM_REAL q =
+        PICK(VM_P6(r, 0.693147182f, 0.240226477f, 0.0555033199f, 0.00961843971f, 0.00133991335f, 0.00015353167f),
+             VM_P11(r, 0.69314718055994529, 0.24022650695910133, 0.05550410866482005, 0.0096181291075935673,
+                    0.001333355814678028, 0.00015403530457879124, 1.5252733489316567e-5, 1.3215434869861246e-6,
+                    1.0178200503611678e-7, 7.0738586795813491e-9, 4.4347256376608948e-10));
     return VM(scale)(1 + r * q, t);
 }
 
@@ -186,11 +199,10 @@ VM_INLINE VM_REAL VM(expm1)(VM_REAL x) {
 /* tanh u = u + u^3 p(u^2) for small u, else 1 - 2 / (e^2u + 1), which is 1 beyond the clamp. */
 VM_INLINE VM_REAL VM(tanh)(VM_REAL x) {
     const VM_REAL u = VM(min)(VM_ABS(x), PICK(9.1f, 19.1)), z = u * u;
-    const VM_REAL p =
-        PICK(VM_P5(z, -0.333333164f, 0.13332586f, -0.053852316f, 0.0210717004f, -0.00627426989f),
-             VM_P10(z, -0.33333333333332316, 0.13333333333168718, -0.053968253876084893, 0.021869485974935737,
-                    -0.008863194505782929, 0.0035917197101863708, -0.0014532168148869262, 0.00057913717635987079,
-                    -0.00021030264548683645, 5.1021639111732536e-5));
+    const VM_REAL p = PICK(VM_P5(z, -0.333333164f, 0.13332586f, -0.053852316f, 0.0210717004f, -0.00627426989f),
+                           VM_P10(z, -0.33333333333332316, 0.13333333333168718, -0.053968253876084893, 0.021869485974935737,
+                                  -0.008863194505782929, 0.0035917197101863708, -0.0014532168148869262,
+                                  0.00057913717635987079, -0.00021030264548683645, 5.1021639111732536e-5));
     const VM_REAL small = u + u * (z * p), large = 1 - 2 / (1 + VM(exp_clamped)(u + u));
     return VM_COPYSIGN(u < PICK(0.55f, 0.55) ? small : large, x);
 }
@@ -209,18 +221,17 @@ VM_INLINE void VM(half_sinh_cosh)(VM_REAL x, VM_REAL *sinh_x, VM_REAL *cosh_x) {
     x = VM(min)(x, PICK(89.42f, 710.48));
     const VM_REAL t = x * VM_LOG2E + shift, n = t - shift;
     const VM_REAL high = x - n * VM_LN2, r = high - n * VM_LN2_LO, c = (high - r) - n * VM_LN2_LO, z = r * r;
-    const VM_REAL up = VM(power)(VM(bits)(t));                                            /* 2^(n - 2) */
+    const VM_REAL up = VM(power)(VM(bits)(t));                                             /* 2^(n - 2) */
     const VM_REAL down = VM(power)(2 * VM_BIAS + 4 - VM(bits)(t)) * PICK(0x1p-8f, 0x1p-8); /* 2^(-n - 2), always normal */
     const VM_REAL sum = up + down, difference = up - down; /* each with what its rounding lost */
     const VM_REAL sum_low = down - (sum - up), difference_low = (up - difference) - down;
-    const VM_REAL sinh_tail =
-        r * z * PICK(VM_P3(z, 0.166666672f, 0.00833328906f, 0.000199050744f),
-                     VM_P5(z, 0.16666666666666677, 0.0083333333333215302, 0.00019841269886402242, 2.7557243910722271e-6,
-                           2.5109147655876058e-8)) + c;
-    const VM_REAL cosh_tail =
-        z * PICK(VM_P3(z, 0.5f, 0.0416662656f, 0.00139463332f),
-                 VM_P6(z, 0.5, 0.041666666666666713, 0.0013888888888863753, 2.480158736373811e-5, 2.7557241539015015e-7,
-                       2.0924513419235199e-9));
+    const VM_REAL p = PICK(VM_P3(z, 0.166666672f, 0.00833328906f, 0.000199050744f),
+                           VM_P5(z, 0.16666666666666677, 0.0083333333333215302, 0.00019841269886402242,
+                                 2.7557243910722271e-6, 2.5109147655876058e-8));
+    const VM_REAL q = PICK(VM_P3(z, 0.5f, 0.0416662656f, 0.00139463332f),
+                           VM_P6(z, 0.5, 0.041666666666666713, 0.0013888888888863753, 2.480158736373811e-5,
+                                 2.7557241539015015e-7, 2.0924513419235199e-9));
+    const VM_REAL sinh_tail = r * z * p + c, cosh_tail = z * q; /* sinh r - r, cosh r - 1 */
     *sinh_x = (difference + sum * r) + (difference * cosh_tail + (sum * sinh_tail + difference_low));
     *cosh_x = (sum + difference * r) + (sum * cosh_tail + (difference * sinh_tail + sum_low));
 }
@@ -240,12 +251,9 @@ VM_INLINE VM_REAL VM(cosh)(VM_REAL x) {
 /* ---- Logarithms: x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2) -------------------------------------------------- */
 
 #define VM_SQRT_HALF PICK(0x3f3504f3u, 0x3fe6a09e667f3bcdu)
-#define VM_EXPONENT ((VM_BITS)(2 * VM_BIAS + 1) << VM_MANTISSA) /* its bits, with those of the sign not among them */
 
-/* k + bias stands in the exponent's bits of the result, f's mantissa below. */
-VM_INLINE VM_BITS VM(log_split)(VM_REAL x) {
-    return VM(bits)(x) + (((VM_BITS)VM_BIAS << VM_MANTISSA) - VM_SQRT_HALF);
-}
+/* Bits with k + bias in the place of the exponent, and below it what f is made of. */
+VM_INLINE VM_BITS VM(log_split)(VM_REAL x) { return VM(bits)(x) + (((VM_BITS)VM_BIAS << VM_MANTISSA) - VM_SQRT_HALF); }
 
 VM_INLINE VM_REAL VM(log_exponent)(VM_BITS u, VM_REAL offset) {
     const VM_REAL two = PICK(0x1p23f, 0x1p52);
@@ -254,19 +262,6 @@ VM_INLINE VM_REAL VM(log_exponent)(VM_BITS u, VM_REAL offset) {
 
 VM_INLINE VM_REAL VM(log_fraction)(VM_BITS u) {
     return VM(from_bits)((u & (((VM_BITS)1 << VM_MANTISSA) - 1)) + VM_SQRT_HALF) - 1;
-}
-
-/* log(1 + f) - f; for float64 by the series in s = f / (2 + f) of fdlibm. */
-VM_INLINE VM_REAL VM(log_tail)(VM_REAL f) {
-#define VM_LOG_F32                                                                                                            \
-    f * f * VM_P9(f, -0.5f, 0.333333313f, -0.250008196f, 0.200012252f, -0.166233599f, 0.142017812f, -0.13160184f,           \
-                  0.127614111f, -0.0763427764f)
-#define VM_LOG_F64                                                                                                            \
-    s * (h + z * VM_P7(z, 0.66666666666667351, 0.39999999999413161, 0.2857142874275852, 0.22222198531968085,                 \
-                       0.18183566622919783, 0.15313988027148859, 0.14796611302624549)) - h
-    const VM_REAL s = f / (2 + f), z = s * s, h = f * f * PICK(0.5f, 0.5);
-    (void)z, (void)h;
-    return PICK(VM_LOG_F32, VM_LOG_F64);
 }
 
 /* x = 2^k (1 + f) with k in *exponent; denormals are scaled up first. */
@@ -311,7 +306,7 @@ VM_INLINE VM_REAL VM(log1p)(VM_REAL x) {
     const VM_REAL high = x > 1 ? x : 1, low = x > 1 ? 1 : x, u = high + low, c = low - (u - high);
     const VM_BITS bits = VM(log_split)(u);
     const VM_REAL k = VM(log_exponent)(bits, VM_BIAS), g = VM(log_fraction)(bits);
-    const VM_REAL scale = VM(from_bits)(((VM_BITS)(2 * VM_BIAS + 2) << VM_MANTISSA) - (bits & VM_EXPONENT)); /* 4 / 2^k */
+    const VM_REAL scale = VM(power)(2 * VM_BIAS + 2 - (bits >> VM_MANTISSA)); /* 4 / 2^k: normal for every k */
     const VM_REAL correction = c * scale * PICK(VM_P3(g, 0.25f, -0.25f, 0.25f), VM_P3(g, 0.25, -0.25, 0.25));
     const VM_REAL f = k == 0 ? x : g, d = k == 0 ? 0 : correction;
     VM_REAL y = k * VM_LN2 + (f + (VM(log_tail)(f) + (k * VM_LN2_LO + d)));
@@ -329,46 +324,50 @@ VM_INLINE VM_REAL VM(softplus)(VM_REAL x) {
 
 /* ---- Error function ------------------------------------------------------------------------------------------- */
 
-/* erf(x) = x + x p(x^2) for |x| <= 1 */
-VM_INLINE VM_REAL VM(erf_small)(VM_REAL x) {
+/* erf(x) - x for |x| <= 1 */
+VM_INLINE VM_REAL VM(erf_rest)(VM_REAL x) {
     const VM_REAL z = x * x;
-    return x + x * PICK(VM_P7(z, 0.128379166f, -0.37612626f, 0.112835854f, -0.0268538129f, 0.00518832821f, -0.000801019778f,
-                              7.85387747e-5f),
-                        VM_P13(z, 0.12837916709551259, -0.37612638903183748, 0.11283791670954857, -0.026866170645072896,
-                               0.0052239776247808784, -0.00085483269787428346, 0.00012055331036919498,
-                               -1.4925593507269706e-5, 1.6460972821383026e-6, -1.6350025250436359e-7,
-                               1.4657879910627581e-8, -1.136566580151185e-9, 5.9452608249146961e-11));
+    return x * PICK(VM_P7(z, 0.128379166f, -0.37612626f, 0.112835854f, -0.0268538129f, 0.00518832821f, -0.000801019778f,
+                          7.85387747e-5f),
+                    VM_P13(z, 0.12837916709551259, -0.37612638903183748, 0.11283791670954857, -0.026866170645072896,
+                           0.0052239776247808784, -0.00085483269787428346, 0.00012055331036919498, -1.4925593507269706e-5,
+                           1.6460972821383026e-6, -1.6350025250436359e-7, 1.4657879910627581e-8, -1.136566580151185e-9,
+                           5.9452608249146961e-11));
 }
 
 /* 1 - e^q(|x|) for |x| >= 1, q near log(erfc); it is 1 beyond the clamp. */
 VM_INLINE VM_REAL VM(erf)(VM_REAL x) {
     const VM_REAL u = VM(min)(VM_ABS(x), PICK(3.95f, 6.0));
-    const VM_REAL q =
-        PICK(VM_P7(u, -0.000341587904f, -1.1270889f, -0.638145328f, -0.103106298f, 0.0218378324f, -0.00294759683f,
-                   0.000186372534f),
-             VM_P17(u, -1.063449701090814e-6, -1.1283687135086262, -0.63666757322914125, -0.10263766414020516,
-                    0.018865409398197742, 0.00058403333854147412, -0.00209874889672684, 0.00091992831555500615,
-                    -0.00023064290859591379, 2.7997578815850074e-5, 3.6106315085871604e-6, -2.6728319007114807e-6,
-                    6.8771571432876465e-7, -1.082153987363416e-7, 1.0902793042135573e-8, -6.5178187951205236e-10,
-                    1.7703341658623664e-11));
-    return VM_COPYSIGN(u < 1 ? VM(erf_small)(u) : -VM(expm1_scaled)(q, 0), x);
+    const VM_REAL q = PICK(VM_P7(u, -0.000341587904f, -1.1270889f, -0.638145328f, -0.103106298f, 0.0218378324f,
+                                 -0.00294759683f, 0.000186372534f),
+                           VM_P17(u, -1.063449701090814e-6, -1.1283687135086262, -0.63666757322914125, -0.10263766414020516,
+                                  0.018865409398197742, 0.00058403333854147412, -0.00209874889672684, 0.00091992831555500615,
+                                  -0.00023064290859591379, 2.7997578815850074e-5, 3.6106315085871604e-6,
+                                  -2.6728319007114807e-6, 6.8771571432876465e-7, -1.082153987363416e-7,
+                                  1.0902793042135573e-8, -6.5178187951205236e-10, 1.7703341658623664e-11));
+    return VM_COPYSIGN(u < 1 ? u + VM(erf_rest)(u) : -VM(expm1_scaled)(q, 0), x);
 }
 
-/* For u = |x| >= 1/2, e^-u^2 g(1 / (u + c)), with u^2 = head^2 - rest in two parts, head^2 exact; it is 0 beyond the
- * clamp. */
+/* For u = |x| >= 1, e^-u^2 g, g = p(w) / (u + c), w = (u - a) / (u + c). u^2 = head^2 - rest in two parts, head^2 exact,
+ * so that the tail keeps its digits down to the denormals; it is 0 beyond the clamp. */
 VM_INLINE VM_REAL VM(erfc)(VM_REAL x) {
     const VM_REAL u = VM(min)(VM_ABS(x), PICK(10.1f, 27.3)), shift = VM_SHIFT + 2 * VM_BIAS;
     const VM_REAL head = VM(from_bits)(VM(bits)(u) >> (VM_MANTISSA / 2 + 1) << (VM_MANTISSA / 2 + 1));
     const VM_REAL rest = (head - u) * (head + u);
     const VM_REAL t = -(u * u) * VM_LOG2E + shift, n = t - shift;
     const VM_REAL r = ((-(head * head) - n * VM_LN2) - n * VM_LN2_LO) + rest;
-    const VM_REAL v = 1 / (u + PICK(2.5f, 4)), w = (u - PICK(2, 3)) * v;
-    const VM_REAL g = v *
-        PICK(VM_P9(w, 1.14928055f, -1.01334786f, 0.633299232f, -0.250602096f, 0.0348118655f, 0.0193335451f, -0.00802528858f, -0.0019182231f, 0.00136562635f),
-             VM_P21(w, 1.2530080582697296, -1.4112326820817411, 1.3728658854026576, -1.1498101143896176, 0.82124279672572154, -0.49090073428169173, 0.23678573610770912, -0.084997821558013817, 0.017377689111022575, 0.0018752461463518103, -0.0027384648122300908, 0.00064753292219077332, 0.00018680509358781283, -0.00013591090333892072, -8.0656612860062078e-7, 2.1252840862149148e-5, -2.6579823826737728e-6, -3.2646820155451749e-6, 7.6414313689148503e-7, 4.4550552434715273e-7, -1.7149711791320103e-7));
+    const VM_REAL v = 1 / (u + PICK(2, 4)), w = (u - PICK(3, 2)) * v;
+    const VM_REAL g =
+        v * PICK(VM_P8(w, 0.895005763f, -0.464300811f, 0.161938488f, -0.025916582f, -0.00551391346f, 0.00299844122f,
+                       0.000291661796f, -0.000305225345f),
+                 VM_P19(w, 1.5323740578630345, -2.3122985688625932, 2.8724233667734906, -2.9504466777489915,
+                        2.4892876224332561, -1.6891229893865094, 0.87817881340213055, -0.30781222239549533,
+                        0.036863287091601145, 0.028694161035930425, -0.015940152543201164, 1.9716502968876382e-5,
+                        0.0027540002569035552, -0.0005163802899199061, -0.00047770041685578644, 0.00017940201413951744,
+                        8.5937545014259866e-5, -6.9845350335076615e-5, 1.3755790156186056e-5));
     const VM_REAL tail = VM(scale)(g + g * (r + r * r * VM(exp_tail)(r)), t);
     const VM_REAL y = x < 0 ? 2 - tail : tail;
-    return VM_ABS(x) < PICK(0.5f, 0.5) ? 1 - VM(erf_small)(x) : y;
+    return VM_ABS(x) < 1 ? (1 - x) - VM(erf_rest)(x) : y;
 }
 
 #undef VM_MANTISSA
@@ -386,8 +385,5 @@ VM_INLINE VM_REAL VM(erfc)(VM_REAL x) {
 #undef VM_LOG10_2
 #undef VM_LOG10_2_LO
 #undef VM_SQRT_HALF
-#undef VM_EXPONENT
-#undef VM_LOG_F32
-#undef VM_LOG_F64
 
 #endif

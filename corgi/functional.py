@@ -1,0 +1,408 @@
+"""Differentiation of functions: grad, vjp, jvp, Jacobians, Hessians, and a check of gradients against finite differences.
+
+Above: users.  Below: `corgi._core.vjp_of`, which turns cotangents of outputs into cotangents of inputs.
+
+Every transformation calls the function with aliases of its arguments, each with a node of its own, and differentiates by
+those nodes, so nobody's `gradient` changes and levels of nesting cannot be confused.  The alias of a tracked argument stays
+joined to it, and the pass back is recorded if anything outside the call could ask for its derivative: so transformations nest.
+"""
+
+from functools import wraps
+from numbers import Integral, Number
+
+import numpy as np
+
+from corgi._core import (
+    Array,
+    array,
+    broadcast_to,
+    no_tracking,
+    ones_like,
+    pad,
+    reaches_beyond,
+    reshape,
+    stack,
+    tracking,
+    vjp_of,
+    zeros,
+    zeros_like,
+)
+
+__all__ = ["check_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
+
+
+# ---- containers of arrays
+
+
+def _is_sequence(tree):
+    """Whether this is a container: a list of nothing but numbers is an array."""
+    return isinstance(tree, (list, tuple)) and not (tree and _only_numbers(tree))
+
+
+def _only_numbers(values):
+    return all(isinstance(value, Number) or (isinstance(value, (list, tuple)) and _only_numbers(value)) for value in values)
+
+
+def _tree_map(function, tree):
+    """The same tuples, lists and dicts with `function` of the leaves; None is an empty container."""
+    if type(tree) is Array:
+        return function(tree)
+    if isinstance(tree, dict):
+        return {key: _tree_map(function, child) for key, child in tree.items()}
+    if _is_sequence(tree):
+        children = [_tree_map(function, child) for child in tree]
+        return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
+    return None if tree is None else function(tree)
+
+
+def _leaves(tree):
+    if type(tree) is Array:
+        return [tree]
+    found = []
+    _tree_map(found.append, tree)
+    return found
+
+
+def _refill(tree, leaves):
+    """The containers of `tree` with the next leaves of an iterator."""
+    return _tree_map(lambda _: next(leaves), tree)
+
+
+def _leaf_names(tree, name):
+    """How one would write each leaf, as in `argument 0['weights'][1]`."""
+    if isinstance(tree, dict):
+        return [found for key, child in tree.items() for found in _leaf_names(child, f"{name}[{key!r}]")]
+    if _is_sequence(tree):
+        return [found for i, child in enumerate(tree) for found in _leaf_names(child, f"{name}[{i}]")]
+    return [] if tree is None else [name]
+
+
+def _as_array(leaf):
+    return leaf if type(leaf) is Array else array(leaf)
+
+
+def _leaves_like(tree, like, name, what):
+    """The leaves of `tree` as Arrays, which must have the containers and shapes of `like`."""
+    if type(like) is Array:
+        leaf = _as_array(tree)
+        if leaf.shape != like.shape:
+            raise ValueError(f"{name}: expected {what} of shape {like.shape}, got {leaf.shape}")
+        return [leaf]
+    if like is None and tree is None:
+        return []
+    if isinstance(like, dict) and isinstance(tree, dict) and like.keys() == tree.keys():
+        return [leaf for key in like for leaf in _leaves_like(tree[key], like[key], name, what)]
+    if isinstance(like, (list, tuple)) and isinstance(tree, (list, tuple)) and len(like) == len(tree):
+        return [leaf for child, model in zip(tree, like, strict=True) for leaf in _leaves_like(child, model, name, what)]
+    raise ValueError(f"{name}: expected {what} with the structure {_outline(like)}, got {_outline(tree)}")
+
+
+def _outline(tree):
+    """A container with * for each leaf."""
+    return repr(_tree_map(lambda _: _STAR, tree))
+
+
+class _Star:
+    def __repr__(self):
+        return "*"
+
+
+_STAR = _Star()
+
+
+# ---- tracing
+
+
+class _Trace:
+    """One call of a function, recorded, ready to be differentiated by some of its arguments.
+
+    `inputs` and `outputs` are the leaves of those arguments (aliases) and of the result; `value` and `aux` are the result, fit
+    to be handed out. `beyond`: can anything outside the call ask for derivatives of what is computed here?
+    """
+
+    __slots__ = ("arguments", "aux", "beyond", "inputs", "name", "outputs", "value")
+
+    def __init__(self, name, function, args, kwargs, argnums, has_aux=False):
+        self.name = name
+        args = list(args)
+        with tracking() as outer:
+            for i in argnums:
+                args[i] = self.alias(i, args[i])
+            result = function(*args, **kwargs)
+        self.arguments = [args[i] for i in argnums]
+        self.inputs = [leaf for argument in self.arguments for leaf in _leaves(argument)]
+        aux = ()
+        if has_aux:
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise TypeError(f"{name}: expected a pair (value, aux) because of has_aux, got {type(result).__name__}")
+            result, aux = result
+        value = _tree_map(_as_array, result)
+        self.outputs = _leaves(value)
+        for leaf in self.outputs:
+            if leaf.dtype.kind != "f":
+                raise TypeError(f"{name}: expected the function to return floats, got {leaf.dtype}, which has no gradient")
+        seen = self.outputs + [leaf for leaf in _leaves(aux) if type(leaf) is Array] if has_aux else self.outputs
+        self.beyond = outer and reaches_beyond(seen, self.inputs)
+        self.value = value if self.beyond else _tree_map(Array.detach, value)
+        self.aux = aux if self.beyond else _tree_map(_detached, aux)
+
+    def alias(self, index, argument):
+        def leaf_alias(leaf):
+            leaf = _as_array(leaf)
+            if leaf.is_tracked:
+                return broadcast_to(leaf, leaf.shape)
+            if leaf.dtype.kind != "f":
+                raise TypeError(
+                    f"{self.name}: expected floats in argument {index}, got {leaf.dtype}, which has no gradient; "
+                    "write 1.0 for 1, or use astype(float)"
+                )
+            return leaf.detach().tracked()
+
+        return _tree_map(leaf_alias, argument)
+
+    def pull(self, cotangents, create_graph):
+        """Gradients of the inputs from cotangents of the outputs."""
+        found = vjp_of(self.outputs, self.inputs, cotangents, create_graph, True)
+        return _gradients(found, self.inputs, create_graph)
+
+    def shaped(self, gradients):
+        """Leaves for the inputs in the containers of the arguments, a list."""
+        remaining = iter(gradients)
+        return [_refill(argument, remaining) for argument in self.arguments]
+
+    def push(self, tangents, create_graph):
+        """Tangents of the outputs from tangents of the inputs.
+
+        A vjp is linear in its cotangent, so its own vjp with respect to that is the Jacobian times a vector
+        (J. Townsend, A new trick for calculating Jacobian vector products, 2017).
+        """
+        cotangents = [zeros_like(leaf).tracked() for leaf in self.outputs]
+        transposed = vjp_of(self.outputs, self.inputs, cotangents, True, True)
+        reached = [(root, tangent) for root, tangent in zip(transposed, tangents, strict=True) if root is not None]
+        found = vjp_of([root for root, _ in reached], cotangents, [tangent for _, tangent in reached], create_graph, True)
+        return _gradients(found, cotangents, create_graph)
+
+
+def _detached(leaf):
+    return leaf.detach() if type(leaf) is Array else leaf
+
+
+def _gradients(found, like, create_graph):
+    """A handle of its own for each result of vjp_of; zeros where nothing depends on the input."""
+    if create_graph:
+        return [zeros_like(x) if g is None else +g for g, x in zip(found, like, strict=True)]
+    return [zeros_like(x) if g is None else g.detach() for g, x in zip(found, like, strict=True)]
+
+
+def _recorded(trace, given):
+    """Whether a later pass over the trace must be recorded: somebody outside may differentiate it or what was given to it."""
+    with tracking() as outer:
+        return outer and (trace.beyond or any(leaf.is_tracked for leaf in given))
+
+
+def _positions(name, argnums, count):
+    """argnums as a list of positions from 0."""
+    wanted = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    for i in wanted:
+        if isinstance(i, bool) or not isinstance(i, Integral):
+            raise TypeError(f"{name}: expected an int or a tuple of ints for argnums, got {argnums!r}")
+        if not -count <= i < count:
+            raise ValueError(f"{name}: argnums is {argnums}, but the function was called with {count} positional arguments")
+    found = [i % count for i in wanted]
+    if len(set(found)) != len(found):
+        raise ValueError(f"{name}: an argument is named twice in argnums {argnums}")
+    return found
+
+
+def _require_callable(name, function):
+    if not callable(function):
+        raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
+
+
+def _require_scalar(trace):
+    if type(trace.value) is not Array or trace.value.size != 1:
+        got = f"shape {trace.value.shape}" if type(trace.value) is Array else type(trace.value).__name__
+        raise ValueError(
+            f"{trace.name}: expected the function to return one number, got {got}; sum it, or use vjp or jacobian"
+        )
+
+
+def _differentiated(name, function, argnums, has_aux, args, kwargs):
+    """The trace of a scalar function, and its gradient."""
+    trace = _Trace(name, function, args, kwargs, _positions(name, argnums, len(args)), has_aux)
+    _require_scalar(trace)
+    gradient = trace.shaped(trace.pull([ones_like(trace.outputs[0])], trace.beyond))
+    return trace, tuple(gradient) if isinstance(argnums, (tuple, list)) else gradient[0]
+
+
+# ---- gradients
+
+
+def grad(f, argnums=0, has_aux=False):
+    """A function that returns the gradient of a scalar function.
+
+    Parameters
+    ----------
+    f : callable
+        Returns an array of size 1. Its differentiated arguments may be arrays, floats, lists of floats, NumPy arrays, or
+        tuples, lists and dicts of these; it sees Arrays in their place. All other arguments are passed on as they are.
+    argnums : int or tuple of ints
+        The positional arguments to differentiate by.
+    has_aux : bool
+        `f` returns a pair: the value to differentiate, and anything else, which is passed on.
+
+    Returns
+    -------
+    callable
+        Takes `f`'s arguments; returns the gradient, an Array of the argument's shape and dtype (or containers of Arrays like the
+        argument; a tuple if `argnums` is one), or with `has_aux` the pair of it and the auxiliary result. Arguments on
+        which `f` does not depend get zeros.
+
+    Raises
+    ------
+    TypeError
+        If an argument or the result is not a float.
+    ValueError
+        If the result is not of size 1.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.grad(lambda x: x**3)(2.0)
+    Array(12., dtype=float64)
+    >>> corgi.grad(corgi.grad(lambda x: x**3))(2.0)
+    Array(12., dtype=float64)
+    """
+    _require_callable("grad", f)
+
+    @wraps(f, updated=())
+    def gradient_of(*args, **kwargs):
+        trace, gradient = _differentiated("grad", f, argnums, has_aux, args, kwargs)
+        return (gradient, trace.aux) if has_aux else gradient
+
+    return gradient_of
+
+
+def value_and_grad(f, argnums=0, has_aux=False):
+    """A function that returns both the value and the gradient of a scalar function; see `grad`.
+
+    Parameters
+    ----------
+    f : callable
+    argnums : int or tuple of ints
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes `f`'s arguments; returns ``(value, gradient)``, or ``((value, aux), gradient)``.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.value_and_grad(lambda x: (x * x).sum())([1.0, 2.0])
+    (Array(5., dtype=float64), Array([2., 4.], dtype=float64))
+    """
+    _require_callable("value_and_grad", f)
+
+    @wraps(f, updated=())
+    def value_and_gradient_of(*args, **kwargs):
+        trace, gradient = _differentiated("value_and_grad", f, argnums, has_aux, args, kwargs)
+        return ((trace.value, trace.aux) if has_aux else trace.value), gradient
+
+    return value_and_gradient_of
+
+
+def vjp(f, *args):
+    """The value of a function, and a function that pulls cotangents of the value back to the arguments.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a float array, or tuples, lists and dicts of them.
+    *args
+        All are differentiated; see `grad` for what they may be.
+
+    Returns
+    -------
+    value
+        ``f(*args)``.
+    pullback : callable
+        Takes a cotangent, which looks like the value, and returns a tuple: for each argument the vector-Jacobian product.
+        May be called more than once.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> value, pullback = corgi.vjp(lambda x, y: x * y, [1.0, 2.0], [3.0, 4.0])
+    >>> pullback([1.0, 10.0])
+    (Array([ 3., 40.], dtype=float64), Array([ 1., 20.], dtype=float64))
+    """
+    _require_callable("vjp", f)
+    trace = _Trace("vjp", f, args, {}, range(len(args)))
+
+    def pullback(cotangent):
+        cotangents = _leaves_like(cotangent, trace.value, "vjp", "a cotangent")
+        return tuple(trace.shaped(trace.pull(cotangents, _recorded(trace, cotangents))))
+
+    return trace.value, pullback
+
+
+def _as_tuple(name, args, vectors, what):
+    """Arguments and one vector for each, as tuples: anything but a tuple is one argument."""
+    if not isinstance(args, tuple):
+        return (args,), (vectors,)
+    if not isinstance(vectors, (tuple, list)) or len(vectors) != len(args):
+        got = f"{len(vectors)}" if isinstance(vectors, (tuple, list)) else type(vectors).__name__
+        raise ValueError(f"{name}: expected {len(args)} {what}, one for each argument, got {got}")
+    return args, tuple(vectors)
+
+
+def jvp(f, args, tangents):
+    """The value of a function, and its derivative along a direction.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a float array, or tuples, lists and dicts of them.
+    args : tuple, or any other single argument
+        The arguments; see `grad` for what they may be.
+    tangents
+        The direction, which looks like `args`.
+
+    Returns
+    -------
+    value
+        ``f(*args)``.
+    tangent
+        The Jacobian times the tangents, which looks like the value. It is computed as the vjp of a vjp, so a custom op on
+        the way needs a backward function written in terms of corgi's operations.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 10.0))
+    (Array(6., dtype=float64), Array(23., dtype=float64))
+    """
+    _require_callable("jvp", f)
+    args, tangents = _as_tuple("jvp", args, tangents, "tangents")
+    trace = _Trace("jvp", f, args, {}, range(len(args)))
+    given = _leaves_like(tangents, tuple(trace.arguments), "jvp", "a tangent")
+    return trace.value, _refill(trace.value, iter(trace.push(given, _recorded(trace, given))))
+
+
+# ---- matrices of derivatives
+
+
+def _jacobian(name, function, argnums, args, kwargs):
+    trace = _Trace(name, function, args, kwargs, _positions(name, argnums, len(args)))
+    rows = iter([_jacobian_rows(trace, k) for k in range(len(trace.outputs))])
+    blocks = _tree_map(lambda _: next(rows), trace.value)
+    return blocks if isinstance(argnums, (tuple, list)) else blocks
+
+
+def _jacobian_rows(trace, k):
+    """Derivatives of output k by each input: one pull for each element, all over the same graph."""
+    output = trace.outputs[k]
+    # Every unit vector is a window of this row.
+    row = pad(ones_like(output, shape=(1,)), output.size - 1)

@@ -1,0 +1,382 @@
+"""The public ops in one list: samples, and oracles that share no code with corgi.
+
+Above: test_ops.py, which makes its tests of this list, and test_complete.py, which fails when a public op is missing here.
+Below: NumPy and SciPy in float64.  Pointwise ops come from corgi's own table; of the others each entry is one expression in a
+namespace `xp`, read twice: with corgi for `xp` it is the code under test, with `Oracle` it is what should come out.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.special
+
+import corgi
+
+FLOATS = ("float64", "float32")
+DTYPES = (*FLOATS, "int64", "bool")
+
+
+# ---- oracles
+
+
+def _windows(x, size, stride, padding, dilation=(1, 1), fill=0.0):
+    """Windows over the last two axes: an array (images, channels, rows, columns, out_height, out_width)."""
+    width = [(0, 0)] * (x.ndim - 2) + [(p, p) for p in padding]
+    x = np.pad(x, width, constant_values=fill)
+    out = [(x.shape[i - 2] - dilation[i] * (size[i] - 1) - 1) // stride[i] + 1 for i in (0, 1)]
+    places = [
+        [slice(k * dilation[i], k * dilation[i] + (out[i] - 1) * stride[i] + 1, stride[i]) for k in range(size[i])]
+        for i in (0, 1)
+    ]
+    return np.stack([np.stack([x[..., rows, columns] for columns in places[1]], -3) for rows in places[0]], -4)
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else value
+
+
+def _conv(images, filters, stride=1, *, padding=0, dilation=1):
+    filters = filters[None] if filters.ndim == 3 else filters
+    windows = _windows(images, filters.shape[2:], _pair(stride), _pair(padding), _pair(dilation))
+    return np.einsum("...cijhw,fcij->...fhw", windows, filters)
+
+
+def _avg_pool(images, size, stride=None, *, padding=0):
+    return _windows(images, _pair(size), _pair(stride or size), _pair(padding)).mean((-4, -3))
+
+
+def _max_pool(images, size, stride=None, *, padding=0):
+    return _windows(images, _pair(size), _pair(stride or size), _pair(padding), fill=-np.inf).max((-4, -3))
+
+
+def _matmul(a, b, c=0, *, transpose_a=False, transpose_b=False):
+    if transpose_a:
+        a = np.atleast_2d(a).swapaxes(-1, -2)
+    if transpose_b and b.ndim > 1:
+        b = b.swapaxes(-1, -2)
+    return np.matmul(a, b) + c
+
+
+def _dense(x, weight, bias=0, activation=None):
+    functions = {None: lambda z: z, "relu": lambda z: np.maximum(z, 0), "sigmoid": scipy.special.expit, "tanh": np.tanh}
+    return functions[activation](x @ weight.T + bias)
+
+
+def _cross_entropy(probabilities, target):
+    """Mean of -sum(target * log(probabilities)), where 0 * log(0) counts as 0."""
+    target = np.asarray(target)
+    if target.ndim < probabilities.ndim:
+        target = np.eye(probabilities.shape[-1])[target]
+    logs = np.log(np.where(target == 0, 1.0, probabilities))
+    return -(target * logs).sum(-1).mean()
+
+
+def _softmax_cross_entropy(logits, target):
+    target = np.asarray(target)
+    if target.ndim < logits.ndim:
+        target = np.eye(logits.shape[-1])[target]
+    return -(target * scipy.special.log_softmax(logits, -1)).sum(-1).mean()
+
+
+class Oracle:
+    """NumPy with corgi's other names added."""
+
+    axpy = staticmethod(lambda a, x, y: a * x + y)
+    relu = staticmethod(lambda x: np.where(x <= 0, 0.0, x))
+    sigmoid = staticmethod(scipy.special.expit)
+    erf = staticmethod(scipy.special.erf)
+    softplus = staticmethod(lambda x: np.logaddexp(x, 0.0))
+    reciprocal = staticmethod(lambda x: np.divide(1.0, x))
+    permute = staticmethod(np.transpose)
+    abs, pow = np.absolute, np.power
+    pad = staticmethod(lambda x, width, value=0: np.pad(x, width, constant_values=value))
+    take = staticmethod(lambda x, indices, axis=0: np.take(x, indices, axis))
+    astype = staticmethod(lambda x, dtype: x.astype(dtype))
+    logsumexp = staticmethod(scipy.special.logsumexp)
+    softmax = staticmethod(lambda x, axis=-1: scipy.special.softmax(x, axis))
+    log_softmax = staticmethod(lambda x, axis=-1: scipy.special.log_softmax(x, axis))
+    matmul, dense, conv = staticmethod(_matmul), staticmethod(_dense), staticmethod(_conv)
+    avg_pool, max_pool = staticmethod(_avg_pool), staticmethod(_max_pool)
+    cross_entropy, softmax_cross_entropy = staticmethod(_cross_entropy), staticmethod(_softmax_cross_entropy)
+
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+
+ORACLE = Oracle()
+
+
+# ---- the list
+
+
+@dataclass(frozen=True)
+class Op:
+    """One op, or one variant of it: an expression, the shapes of its inputs, and where its samples lie."""
+
+    name: str
+    expression: Callable
+    shapes: tuple
+    domains: tuple = ((-3.0, 3.0),)  # an interval for each input, the last one for the rest
+    dtypes: tuple = FLOATS
+    variant: str = ""
+    kind: str = "float"  # of the result: float (differentiable), compare, logic, predicate (bool), index (int64)
+    large: tuple = ()  # shapes that several threads work on
+    row: dict | None = None  # of the pointwise table
+
+    def __str__(self):
+        return f"{self.name}[{self.variant}]" if self.variant else self.name
+
+    def __call__(self, *inputs):
+        return self.expression(corgi, *inputs)
+
+    def oracle(self, *inputs):
+        """The right values for NumPy inputs; floats are computed in float64, bools counted as int64."""
+        wide = {"f": np.float64, "i": np.int64, "b": np.bool_ if self.kind == "logic" else np.int64}
+        with np.errstate(all="ignore"):
+            return np.asarray(self.expression(ORACLE, *[x.astype(wide[x.dtype.kind]) for x in inputs]))
+
+    def samples(self, dtype="float64", shapes=None, seed=0):
+        """NumPy inputs; floats are distinct, so that no two elements tie."""
+        rng = np.random.default_rng(seed)
+        shapes = self.shapes if shapes is None else shapes
+        return [sample(rng, shape, self.domains[min(i, len(self.domains) - 1)], dtype) for i, shape in enumerate(shapes)]
+
+
+def sample(rng, shape, domain, dtype):
+    low, high = domain
+    size = math.prod(shape)
+    if dtype == "int64":
+        return rng.integers(math.ceil(low), math.floor(high), shape, endpoint=True)
+    if dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    strata = (rng.permutation(size) + rng.uniform(0.3, 0.7, size)) / max(size, 1)
+    return (low + (high - low) * strata).reshape(shape).astype(dtype)
+
+
+DOMAINS = {
+    "(-inf, inf)": (-3.0, 3.0),
+    "[0, inf)": (0.3, 4.0),
+    "(0, inf)": (0.3, 4.0),
+    "(-1, inf)": (-0.7, 4.0),
+    "(-1, 1)": (-0.8, 0.8),
+}
+POINTWISE_DOMAINS = {  # where the domain of the table is not enough: divisors, exponents, bounds
+    "reciprocal": ((0.3, 3.0),),
+    "tan": ((-1.2, 1.2),),
+    "divide": ((-3.0, 3.0), (0.4, 3.0)),
+    "floor_divide": ((-7.0, 7.0), (0.7, 3.0)),
+    "remainder": ((-7.0, 7.0), (0.7, 3.0)),
+    "power": ((0.3, 3.0), (-0.5, 2.5)),
+    "clip": ((-3.0, 3.0), (-2.0, -0.5), (0.5, 2.0)),
+}
+
+
+def _pointwise(row):
+    name, kind, n = row["name"], row["kind"], row["n_inputs"]
+    return Op(
+        name,
+        lambda xp, *inputs: getattr(xp, name)(*inputs),
+        shapes=((5, 7),) * n,
+        domains=POINTWISE_DOMAINS.get(name, (DOMAINS[row["domain"]],) if row["domain"] in DOMAINS else ((-3.0, 3.0),)),
+        dtypes=("bool",) if kind == "logic" else DTYPES,
+        kind=kind if kind in ("compare", "logic", "predicate") else "float",
+        large=((2**17 + 37,),) * n,
+        row=row,
+    )
+
+
+POINTWISE = [_pointwise(row) for row in corgi.pointwise_table()]
+
+X, IMAGES = ((2, 3, 4),), ((2, 3, 6, 7), (4, 3, 3, 2))
+MATRIX, SQUARE = ((5, 7),), ((4, 6),)
+LOGITS = ((5, 4),)
+CLASSES = np.array([0, 3, 1, 1, 2])
+LARGE = ((1031, 259),)
+LONG = ((2**18 + 5,),)
+PROBABILITIES = ((0.1, 0.9),)
+
+
+def _entries():
+    """(name, variant, expression, shapes, further fields of Op)"""
+    all_dtypes, to_bool = {"dtypes": DTYPES}, {"dtypes": DTYPES, "kind": "compare"}
+    to_index = {"dtypes": ("float64", "float32", "int64"), "kind": "index"}
+
+    yield "reshape", "", lambda xp, x: xp.reshape(x, (6, -1)), X, all_dtypes
+    yield "reshape", "flat", lambda xp, x: xp.reshape(x, -1), X, all_dtypes
+    yield "transpose", "", lambda xp, x: xp.transpose(x), X, all_dtypes
+    yield "transpose", "axes", lambda xp, x: xp.transpose(x, (1, -1, 0)), X, all_dtypes
+    yield "permute", "", lambda xp, x: xp.permute(x, (2, 0, 1)), X, all_dtypes
+    yield "swapaxes", "", lambda xp, x: xp.swapaxes(x, 0, -1), X, all_dtypes
+    yield "moveaxis", "", lambda xp, x: xp.moveaxis(x, 0, -1), X, all_dtypes
+    yield "moveaxis", "several", lambda xp, x: xp.moveaxis(x, (0, 1), (-1, 0)), X, all_dtypes
+    yield "broadcast_to", "", lambda xp, x: xp.broadcast_to(x, (2, 3, 4)), ((3, 1),), all_dtypes
+    yield "squeeze", "", lambda xp, x: xp.squeeze(x), ((1, 3, 1),), all_dtypes
+    yield "squeeze", "axis", lambda xp, x: xp.squeeze(x, -1), ((1, 3, 1),), all_dtypes
+    yield "expand_dims", "", lambda xp, x: xp.expand_dims(x, (0, -1)), ((3, 4),), all_dtypes
+    yield "concatenate", "", lambda xp, x, y, z: xp.concatenate([x, y, z], axis=1), ((2, 3), (2, 0), (2, 2)), all_dtypes
+    yield "concatenate", "itself", lambda xp, x: xp.concatenate([x, x], axis=-1), X, all_dtypes
+    yield "stack", "", lambda xp, x, y: xp.stack([x, y], axis=1), ((2, 3), (2, 3)), all_dtypes
+    yield "split", "", lambda xp, x: xp.concatenate(xp.split(x, 3, axis=1)[::-1], axis=1), ((2, 6),), all_dtypes
+    yield "split", "cuts", lambda xp, x: xp.split(x, [1, 4])[1], ((6, 2),), all_dtypes
+    yield (
+        "pad",
+        "",
+        lambda xp, x: xp.pad(x, ((1, 0), (0, 2)), value=2),
+        ((2, 3),),
+        {"dtypes": ("float64", "float32", "int64")},
+    )
+    yield "pad", "all", lambda xp, x: xp.pad(x, 2), ((2, 3),), all_dtypes
+    yield "take", "", lambda xp, x: xp.take(x, np.array([[2, 0], [-1, 2]]), axis=1), ((2, 3, 2),), all_dtypes
+    yield "where", "", lambda xp, x, y: xp.where(x > 0, x, y), ((3, 4), (3, 4)), all_dtypes
+    yield "where", "broadcast", lambda xp, x, y: xp.where(np.arange(4) % 2 == 0, x, y), ((3, 1), (2, 1, 4)), all_dtypes
+    yield "astype", "", lambda xp, x: xp.astype(x, "float64"), X, all_dtypes
+    yield "astype", "bool", lambda xp, x: xp.astype(x, "bool"), X, to_bool
+    yield "astype", "int64", lambda xp, x: xp.astype(x, "int64"), X, {"dtypes": DTYPES, "kind": "index"}
+    yield "abs", "", lambda xp, x: xp.abs(x), MATRIX, all_dtypes
+    yield "pow", "", lambda xp, x: xp.pow(x, 3), MATRIX, all_dtypes
+    yield "power", "negative", lambda xp, x: xp.power(x, -1.5), MATRIX, {"domains": ((0.4, 2.0),)}
+    for exponent in (2, -1, 0.5, 0, 1, 3):
+        yield "power", f"{exponent}", lambda xp, x, k=exponent: x**k, MATRIX, {"domains": ((0.4, 2.0),)}
+
+    yield "sum", "", lambda xp, x: xp.sum(x), X, {"dtypes": DTYPES, "large": LONG}
+    yield "sum", "first", lambda xp, x: xp.sum(x, axis=0), X, {"dtypes": DTYPES, "large": LARGE}
+    yield "sum", "last", lambda xp, x: xp.sum(x, axis=-1, keepdims=True), X, {"dtypes": DTYPES, "large": LARGE}
+    yield "sum", "outer", lambda xp, x: xp.sum(x, axis=(0, 2)), X, all_dtypes
+    yield "sum", "none", lambda xp, x: xp.sum(x, axis=()), X, all_dtypes
+    yield "mean", "", lambda xp, x: xp.mean(x), X, all_dtypes
+    yield "mean", "axes", lambda xp, x: xp.mean(x, axis=(1, 2), keepdims=True), X, all_dtypes
+    yield "var", "", lambda xp, x: xp.var(x), X, all_dtypes
+    yield "var", "ddof", lambda xp, x: xp.var(x, axis=1, ddof=1, keepdims=True), X, all_dtypes
+    yield "std", "", lambda xp, x: xp.std(x), X, all_dtypes
+    yield "std", "axis", lambda xp, x: xp.std(x, axis=-1, ddof=1), X, {}
+    yield "prod", "", lambda xp, x: xp.prod(x), ((2, 3),), {"dtypes": DTYPES, "large": LONG, "domains": ((0.99, 1.01),)}
+    yield "prod", "axis", lambda xp, x: xp.prod(x, axis=1, keepdims=True), X, all_dtypes
+    yield "prod", "outer", lambda xp, x: xp.prod(x, axis=(0, 2)), X, all_dtypes
+    yield "prod", "zero", lambda xp, x: xp.prod(x * np.array([1, 0, 1, 1]), axis=-1), ((3, 4),), all_dtypes
+    yield "prod", "zeros", lambda xp, x: xp.prod(x * np.array([1, 0, 0, 1]), axis=-1), ((3, 4),), all_dtypes
+    for name in ("max", "min"):
+        yield name, "", lambda xp, x, f=name: getattr(xp, f)(x), X, {"dtypes": DTYPES, "large": LONG}
+        yield (
+            name,
+            "axis",
+            lambda xp, x, f=name: getattr(xp, f)(x, axis=1, keepdims=True),
+            X,
+            {"dtypes": DTYPES, "large": LARGE},
+        )
+        yield name, "outer", lambda xp, x, f=name: getattr(xp, f)(x, axis=(0, -1)), X, all_dtypes
+    for name in ("argmax", "argmin"):
+        yield name, "", lambda xp, x, f=name: getattr(xp, f)(x), X, to_index
+        yield name, "axis", lambda xp, x, f=name: getattr(xp, f)(x, axis=1), X, to_index
+        yield name, "last", lambda xp, x, f=name: getattr(xp, f)(x, axis=-1, keepdims=True), X, to_index | {"large": LARGE}
+    for name in ("any", "all"):
+        yield name, "", lambda xp, x, f=name: getattr(xp, f)(x), X, to_bool
+        yield name, "axis", lambda xp, x, f=name: getattr(xp, f)(x, axis=(0, 2), keepdims=True), X, to_bool
+    yield "cumsum", "", lambda xp, x: xp.cumsum(x), X, all_dtypes
+    yield "cumsum", "first", lambda xp, x: xp.cumsum(x, axis=0), X, {"dtypes": DTYPES, "large": LARGE}
+    yield "cumsum", "middle", lambda xp, x: xp.cumsum(x, axis=-2), X, all_dtypes
+    yield "logsumexp", "", lambda xp, x: xp.logsumexp(x), X, {}
+    yield "logsumexp", "axes", lambda xp, x: xp.logsumexp(x, axis=(0, 2), keepdims=True), X, {"large": ((64, 33, 129),)}
+    for name in ("softmax", "log_softmax"):
+        yield name, "", lambda xp, x, f=name: getattr(xp, f)(x), X, {"large": LARGE}
+        yield name, "axis", lambda xp, x, f=name: getattr(xp, f)(x, axis=0), X, {}
+
+    yield (
+        "matmul",
+        "",
+        lambda xp, a, b: xp.matmul(a, b),
+        ((3, 4), (4, 2)),
+        {"dtypes": DTYPES, "large": ((301, 303), (303, 305))},
+    )
+    for a, b in [((4,), (4, 2)), ((3, 4), (4,)), ((4,), (4,)), ((2, 3, 4), (4,)), ((4,), (2, 4, 3)), ((2, 3, 4), (4, 2))]:
+        yield "matmul", f"{a}@{b}".replace(" ", ""), lambda xp, a, b: xp.matmul(a, b), (a, b), {}
+    yield (
+        "matmul",
+        "batch",
+        lambda xp, a, b: xp.matmul(a, b),
+        ((2, 3, 4), (2, 4, 2)),
+        {"large": ((9, 130, 131), (9, 131, 132))},
+    )
+    yield "matmul", "batches", lambda xp, a, b: xp.matmul(a, b), ((2, 1, 3, 4), (3, 4, 2)), {}
+    yield "matmul", "c", lambda xp, a, b, c: xp.matmul(a, b, c), ((3, 4), (4, 2), (2,)), {}
+    yield (
+        "matmul",
+        "ta",
+        lambda xp, a, b: xp.matmul(a, b, transpose_a=True),
+        ((4, 3), (4, 2)),
+        {"large": ((303, 301), (303, 305))},
+    )
+    yield "matmul", "tb", lambda xp, a, b: xp.matmul(a, b, transpose_b=True), ((2, 3, 4), (2, 2, 4)), {}
+    yield "matmul", "tab", lambda xp, a, b: xp.matmul(a, b, transpose_a=True, transpose_b=True), ((4, 3), (2, 4)), {}
+    yield "matmul", "column", lambda xp, a, b: xp.matmul(a, b, transpose_a=True), ((4,), (1, 2)), {}
+
+    yield "conv", "", lambda xp, x, f: xp.conv(x, f), IMAGES, {"large": ((8, 8, 32, 33), (16, 8, 3, 3))}
+    yield "conv", "same", lambda xp, x, f: xp.conv(x, f, padding=1), ((2, 2, 5, 5), (3, 2, 3, 3)), {}
+    yield (
+        "conv",
+        "stride",
+        lambda xp, x, f: xp.conv(x, f, (2, 3), padding=(1, 2)),
+        IMAGES,
+        {"large": ((8, 8, 32, 33), (16, 8, 3, 3))},
+    )
+    yield "conv", "dilation", lambda xp, x, f: xp.conv(x, f, 2, padding=1, dilation=(1, 2)), IMAGES, {}
+    yield "conv", "one", lambda xp, x, f: xp.conv(x, f), ((3, 5, 4), (3, 2, 2)), {}
+    yield "conv", "wide", lambda xp, x, f: xp.conv(x, f, padding=2), ((1, 2, 4, 19), (5, 2, 3, 5)), {}
+    yield "conv", "1x1", lambda xp, x, f: xp.conv(x, f), ((2, 3, 3, 4), (2, 3, 1, 1)), {}
+    for name in ("avg_pool", "max_pool"):
+        yield name, "", lambda xp, x, f=name: getattr(xp, f)(x, 2), IMAGES[:1], {"large": ((16, 16, 32, 33),)}
+        yield name, "overlap", lambda xp, x, f=name: getattr(xp, f)(x, (3, 2), (2, 1), padding=1), IMAGES[:1], {}
+        yield name, "one", lambda xp, x, f=name: getattr(xp, f)(x, 2, 1), ((3, 4, 3),), {}
+
+    layer = ((3, 4), (5, 4), (5,))
+    for activation in (None, "relu", "sigmoid", "tanh"):
+        expression = lambda xp, x, w, b, a=activation: xp.dense(x, w, b, a)  # noqa: E731
+        yield "dense", str(activation), expression, layer, {"large": ((259, 301), (303, 301), (303,))}
+    yield "dense", "no bias", lambda xp, x, w: xp.dense(x, w, activation="tanh"), ((2, 3, 4), (5, 4)), {}
+    yield "softmax_cross_entropy", "", lambda xp, x: xp.softmax_cross_entropy(x, CLASSES), LOGITS, {}
+    soft = {"domains": ((-3.0, 3.0), (0.1, 0.9))}
+    yield "softmax_cross_entropy", "soft", lambda xp, x, t: xp.softmax_cross_entropy(x, t), LOGITS * 2, soft
+    yield "cross_entropy", "", lambda xp, p: xp.cross_entropy(p, CLASSES), LOGITS, {"domains": PROBABILITIES}
+    yield "cross_entropy", "soft", lambda xp, p, t: xp.cross_entropy(p, t), LOGITS * 2, {"domains": PROBABILITIES}
+    yield "cross_entropy", "softmax", lambda xp, x: xp.cross_entropy(xp.softmax(x), CLASSES), LOGITS, {}
+    yield "cross_entropy", "softmax soft", lambda xp, x, t: xp.cross_entropy(xp.softmax(x), t), LOGITS * 2, soft
+
+
+OTHERS = [
+    Op(name, expression, shapes, variant=variant, **fields) for name, variant, expression, shapes, fields in _entries()
+]
+OPS = POINTWISE + OTHERS
+DIFFERENTIABLE = [op for op in OPS if op.kind == "float"]
+
+
+# ---- layouts: how the elements of an input lie in memory
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`view` makes an array of the wanted shape from one of `base_shape(shape)`, for corgi and for NumPy alike."""
+
+    name: str
+    base_shape: Callable
+    view: Callable
+
+    def __str__(self):
+        return self.name
+
+    def bases(self, op, dtype="float64", seed=0):
+        return op.samples(dtype, [self.base_shape(shape) for shape in op.shapes], seed)
+
+
+def _every_second(shape):
+    return tuple(2 * size for size in shape)
+
+
+LAYOUTS = [
+    Layout("contiguous", lambda shape: shape, lambda xp, x, shape: x),
+    Layout("transposed", lambda shape: shape[::-1], lambda xp, x, shape: xp.transpose(x)),
+    Layout("sliced", _every_second, lambda xp, x, shape: x[(slice(1, None, 2),) * x.ndim]),
+    Layout("reversed", _every_second, lambda xp, x, shape: x[(slice(None, None, -2),) * x.ndim]),
+    Layout("broadcast", lambda shape: (1,) * (len(shape) > 0) + shape[1:], lambda xp, x, shape: xp.broadcast_to(x, shape)),
+]
+CONTIGUOUS = LAYOUTS[0]
