@@ -21,6 +21,7 @@ except ImportError as _error:
 
 import numpy as _np
 
+from corgi import activation, cost, initializer, layer, optimizer
 from corgi._core import (
     Array,
     all,
@@ -86,10 +87,24 @@ from corgi.config import (
     set_num_threads,
     show_config,
 )
+from corgi.functional import (
+    check_gradient,
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    value_and_grad,
+    vjp,
+)
+from corgi.initializer import seed
+from corgi.model import Model
 
 __all__ = [
     "Array",
+    "Model",
     "abs",
+    "activation",
     "all",
     "any",
     "arange",
@@ -103,8 +118,10 @@ __all__ = [
     "blas_backend",
     "bool_",
     "broadcast_to",
+    "check_gradient",
     "concatenate",
     "conv",
+    "cost",
     "cross_entropy",
     "cumsum",
     "default_dtype",
@@ -117,7 +134,14 @@ __all__ = [
     "full_like",
     "get_default_dtype",
     "get_num_threads",
+    "grad",
+    "hessian",
+    "hvp",
+    "initializer",
     "int64",
+    "jacobian",
+    "jvp",
+    "layer",
     "linspace",
     "log_softmax",
     "logsumexp",
@@ -133,12 +157,14 @@ __all__ = [
     "ones",
     "ones_like",
     "op",
+    "optimizer",
     "pad",
     "permute",
     "pointwise_table",
     "pow",
     "prod",
     "reshape",
+    "seed",
     "set_default_dtype",
     "set_num_threads",
     "show_config",
@@ -152,7 +178,9 @@ __all__ = [
     "swapaxes",
     "take",
     "transpose",
+    "value_and_grad",
     "var",
+    "vjp",
     "where",
     "zeros",
     "zeros_like",

@@ -3,8 +3,8 @@
 Above: users.  Below: `corgi._core.vjp_of`, which turns cotangents of outputs into cotangents of inputs.
 
 Every transformation calls the function with aliases of its arguments, each with a node of its own, and differentiates by
-those nodes, so nobody's `gradient` changes and levels of nesting cannot be confused.  The alias of a tracked argument stays
-joined to it, and the pass back is recorded if anything outside the call could ask for its derivative: so transformations nest.
+those nodes: nobody's `gradient` changes, and levels of nesting cannot be confused.  The alias of a tracked argument stays
+joined to it, and the pass back is recorded if anything outside the call could ask for its derivative: so calls nest.
 """
 
 from functools import wraps
@@ -17,6 +17,7 @@ from corgi._core import (
     array,
     broadcast_to,
     no_tracking,
+    ones,
     ones_like,
     pad,
     reaches_beyond,
@@ -40,7 +41,10 @@ def _is_sequence(tree):
 
 
 def _only_numbers(values):
-    return all(isinstance(value, Number) or (isinstance(value, (list, tuple)) and _only_numbers(value)) for value in values)
+    return all(
+        isinstance(value, (float, int, Number)) or (isinstance(value, (list, tuple)) and _only_numbers(value))
+        for value in values
+    )
 
 
 def _tree_map(function, tree):
@@ -116,8 +120,8 @@ _STAR = _Star()
 class _Trace:
     """One call of a function, recorded, ready to be differentiated by some of its arguments.
 
-    `inputs` and `outputs` are the leaves of those arguments (aliases) and of the result; `value` and `aux` are the result, fit
-    to be handed out. `beyond`: can anything outside the call ask for derivatives of what is computed here?
+    `inputs` and `outputs` are the leaves of those arguments (aliases) and of the result; `value` and `aux` are the result,
+    fit to be handed out. `beyond`: can anything outside the call ask for derivatives of what is computed here?
     """
 
     __slots__ = ("arguments", "aux", "beyond", "inputs", "name", "outputs", "value")
@@ -127,11 +131,11 @@ class _Trace:
         args = list(args)
         with tracking() as outer:
             for i in argnums:
-                args[i] = self.alias(i, args[i])
+                args[i] = _alias(args[i], name, i)
             result = function(*args, **kwargs)
         self.arguments = [args[i] for i in argnums]
-        self.inputs = [leaf for argument in self.arguments for leaf in _leaves(argument)]
-        aux = ()
+        self.inputs = _leaves(self.arguments[0]) if len(self.arguments) == 1 else _leaves(self.arguments)
+        aux = None
         if has_aux:
             if not (isinstance(result, tuple) and len(result) == 2):
                 raise TypeError(f"{name}: expected a pair (value, aux) because of has_aux, got {type(result).__name__}")
@@ -141,34 +145,18 @@ class _Trace:
         for leaf in self.outputs:
             if leaf.dtype.kind != "f":
                 raise TypeError(f"{name}: expected the function to return floats, got {leaf.dtype}, which has no gradient")
-        seen = self.outputs + [leaf for leaf in _leaves(aux) if type(leaf) is Array] if has_aux else self.outputs
-        self.beyond = outer and reaches_beyond(seen, self.inputs)
+        self.beyond = outer and reaches_beyond(self.outputs + _arrays(aux), self.inputs)
         self.value = value if self.beyond else _tree_map(Array.detach, value)
         self.aux = aux if self.beyond else _tree_map(_detached, aux)
 
-    def alias(self, index, argument):
-        def leaf_alias(leaf):
-            leaf = _as_array(leaf)
-            if leaf.is_tracked:
-                return broadcast_to(leaf, leaf.shape)
-            if leaf.dtype.kind != "f":
-                raise TypeError(
-                    f"{self.name}: expected floats in argument {index}, got {leaf.dtype}, which has no gradient; "
-                    "write 1.0 for 1, or use astype(float)"
-                )
-            return leaf.detach().tracked()
-
-        return _tree_map(leaf_alias, argument)
-
     def pull(self, cotangents, create_graph):
         """Gradients of the inputs from cotangents of the outputs."""
-        found = vjp_of(self.outputs, self.inputs, cotangents, create_graph, True)
-        return _gradients(found, self.inputs, create_graph)
+        return _pull(self.outputs, self.inputs, cotangents, create_graph)
 
-    def shaped(self, gradients):
-        """Leaves for the inputs in the containers of the arguments, a list."""
-        remaining = iter(gradients)
-        return [_refill(argument, remaining) for argument in self.arguments]
+    def pull_twice(self, vectors, create_graph):
+        """The Hessian times vectors: the gradient of the gradient's product with them."""
+        gradient = vjp_of(self.outputs, self.inputs, [ones_like(leaf) for leaf in self.outputs], True, True)
+        return _pull(gradient, self.inputs, vectors, create_graph)
 
     def push(self, tangents, create_graph):
         """Tangents of the outputs from tangents of the inputs.
@@ -178,30 +166,58 @@ class _Trace:
         """
         cotangents = [zeros_like(leaf).tracked() for leaf in self.outputs]
         transposed = vjp_of(self.outputs, self.inputs, cotangents, True, True)
-        reached = [(root, tangent) for root, tangent in zip(transposed, tangents, strict=True) if root is not None]
-        found = vjp_of([root for root, _ in reached], cotangents, [tangent for _, tangent in reached], create_graph, True)
-        return _gradients(found, cotangents, create_graph)
+        return _pull(transposed, cotangents, tangents, create_graph)
+
+    def shaped(self, gradients):
+        """Leaves for the inputs in the containers of the arguments, a list."""
+        remaining = iter(gradients)
+        return [_refill(argument, remaining) for argument in self.arguments]
+
+
+def _alias(leaf, name, index):
+    """The values of an argument behind a node of their own."""
+    if type(leaf) is not Array:
+        if leaf is None or isinstance(leaf, dict) or _is_sequence(leaf):
+            return _tree_map(lambda leaf: _alias(leaf, name, index), leaf)
+        leaf = array(leaf)
+    if leaf.is_tracked:
+        return broadcast_to(leaf, leaf.shape)
+    if leaf.dtype.kind != "f":
+        raise TypeError(
+            f"{name}: expected floats in argument {index}, got {leaf.dtype}, which has no gradient; "
+            "write 1.0 for 1, or use astype(float)"
+        )
+    return leaf.detach().tracked()
+
+
+def _arrays(aux):
+    return [] if aux is None else [leaf for leaf in _leaves(aux) if type(leaf) is Array]
 
 
 def _detached(leaf):
     return leaf.detach() if type(leaf) is Array else leaf
 
 
-def _gradients(found, like, create_graph):
-    """A handle of its own for each result of vjp_of; zeros where nothing depends on the input."""
-    if create_graph:
-        return [zeros_like(x) if g is None else +g for g, x in zip(found, like, strict=True)]
-    return [zeros_like(x) if g is None else g.detach() for g, x in zip(found, like, strict=True)]
+def _pull(outputs, inputs, cotangents, create_graph):
+    """vjp_of, with a handle of its own for each result, and zeros for inputs that do not matter; an output may be None."""
+    reached = [i for i, output in enumerate(outputs) if output is not None]
+    if len(reached) < len(outputs):
+        outputs, cotangents = [outputs[i] for i in reached], [cotangents[i] for i in reached]
+    found = vjp_of(outputs, inputs, cotangents, create_graph, True)
+    handle = Array.copy if create_graph else Array.detach
+    return [zeros_like(inputs[i]) if g is None else handle(g) for i, g in enumerate(found)]
 
 
 def _recorded(trace, given):
-    """Whether a later pass over the trace must be recorded: somebody outside may differentiate it or what was given to it."""
+    """Whether a pass back must be recorded: somebody outside may differentiate the trace, or what is given to the pass."""
     with tracking() as outer:
         return outer and (trace.beyond or any(leaf.is_tracked for leaf in given))
 
 
 def _positions(name, argnums, count):
     """argnums as a list of positions from 0."""
+    if type(argnums) is int and 0 <= argnums < count:
+        return [argnums]
     wanted = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
     for i in wanted:
         if isinstance(i, bool) or not isinstance(i, Integral):
@@ -254,9 +270,9 @@ def grad(f, argnums=0, has_aux=False):
     Returns
     -------
     callable
-        Takes `f`'s arguments; returns the gradient, an Array of the argument's shape and dtype (or containers of Arrays like the
-        argument; a tuple if `argnums` is one), or with `has_aux` the pair of it and the auxiliary result. Arguments on
-        which `f` does not depend get zeros.
+        Takes `f`'s arguments; returns the gradient, an Array of the argument's shape and dtype (or containers of Arrays like
+        the argument; a tuple if `argnums` is one), or with `has_aux` the pair of it and the auxiliary result. Arguments
+        on which `f` does not depend get zeros.
 
     Raises
     ------
@@ -396,13 +412,229 @@ def jvp(f, args, tangents):
 
 def _jacobian(name, function, argnums, args, kwargs):
     trace = _Trace(name, function, args, kwargs, _positions(name, argnums, len(args)))
-    rows = iter([_jacobian_rows(trace, k) for k in range(len(trace.outputs))])
-    blocks = _tree_map(lambda _: next(rows), trace.value)
-    return blocks if isinstance(argnums, (tuple, list)) else blocks
+    several = isinstance(argnums, (tuple, list))
+    blocks = []
+    for output in trace.outputs:
+        block = trace.shaped(_jacobian_blocks(trace, output))
+        blocks.append(tuple(block) if several else block[0])
+    return _refill(trace.value, iter(blocks))
 
 
-def _jacobian_rows(trace, k):
-    """Derivatives of output k by each input: one pull for each element, all over the same graph."""
-    output = trace.outputs[k]
-    # Every unit vector is a window of this row.
-    row = pad(ones_like(output, shape=(1,)), output.size - 1)
+def _jacobian_blocks(trace, output):
+    """Derivatives of one output by each input: a pull for each element, all over the same graph."""
+    size, shape = output.size, output.shape
+    if size == 0:
+        return [zeros(shape + x.shape, dtype=x.dtype) for x in trace.inputs]
+    window = pad(ones((1,), dtype=output.dtype), size - 1)  # every unit vector is a part of it
+    rows = []
+    for i in range(size - 1, -1, -1):
+        rows.append(_pull([output], trace.inputs, [reshape(window[i : i + size], shape)], trace.beyond))
+    return [reshape(stack(column), shape + x.shape) for column, x in zip(zip(*rows, strict=True), trace.inputs, strict=True)]
+
+
+def jacobian(f, argnums=0):
+    """A function that returns the Jacobian: the derivative of every element of the result by every element of an argument.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a float array (or containers of them: then there is a Jacobian for each).
+    argnums : int or tuple of ints
+        The positional arguments to differentiate by.
+
+    Returns
+    -------
+    callable
+        Takes `f`'s arguments; returns an Array whose shape is the result's followed by the argument's (or containers of such
+        Arrays like the argument; a tuple if `argnums` is one). It costs one call of `f` and a pass back for each
+        element of the result.
+
+    Raises
+    ------
+    ValueError
+        If that shape has more than 8 axes.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.jacobian(lambda x: x * x)([1.0, 2.0])
+    Array([[2., 0.],
+           [0., 4.]], dtype=float64)
+    """
+    _require_callable("jacobian", f)
+
+    @wraps(f, updated=())
+    def jacobian_of(*args, **kwargs):
+        return _jacobian("jacobian", f, argnums, args, kwargs)
+
+    return jacobian_of
+
+
+def hessian(f, argnums=0):
+    """A function that returns the Hessian of a scalar function: the Jacobian of its gradient.
+
+    Parameters
+    ----------
+    f : callable
+        Returns an array of size 1.
+    argnums : int or tuple of ints
+        The positional arguments to differentiate by.
+
+    Returns
+    -------
+    callable
+        Takes `f`'s arguments; returns an Array whose shape is the argument's twice. For containers, and for a tuple of
+        `argnums`, the blocks lie in nested containers: ``hessian[i][j]``.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.hessian(lambda x: x[0] * x[1] ** 2)([1.0, 2.0])
+    Array([[0., 4.],
+           [4., 2.]], dtype=float64)
+    """
+    _require_callable("hessian", f)
+
+    @wraps(f, updated=())
+    def hessian_of(*args, **kwargs):
+        def gradient_of(*args, **kwargs):
+            return _differentiated("hessian", f, argnums, False, args, kwargs)[1]
+
+        return _jacobian("hessian", gradient_of, argnums, args, kwargs)
+
+    return hessian_of
+
+
+def hvp(f, args, vectors):
+    """The Hessian of a scalar function times a vector, at about the cost of two gradients: the Hessian is never formed.
+
+    Parameters
+    ----------
+    f : callable
+        Returns an array of size 1.
+    args : tuple, or any other single argument
+        The arguments; see `grad` for what they may be.
+    vectors
+        The vector, which looks like `args`.
+
+    Returns
+    -------
+    tuple, or containers like the single argument
+        For each argument its part of the product.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.hvp(lambda x: x[0] * x[1] ** 2, [1.0, 2.0], [1.0, 0.0])
+    Array([0., 4.], dtype=float64)
+    """
+    _require_callable("hvp", f)
+    several = isinstance(args, tuple)
+    args, vectors = _as_tuple("hvp", args, vectors, "vectors")
+    trace = _Trace("hvp", f, args, {}, range(len(args)))
+    _require_scalar(trace)
+    given = _leaves_like(vectors, tuple(trace.arguments), "hvp", "a vector")
+    products = tuple(trace.shaped(trace.pull_twice(given, _recorded(trace, given))))
+    return products if several else products[0]
+
+
+# ---- checking
+
+
+def check_gradient(f, *args, order=2, step=1e-5, rtol=1e-5, atol=1e-6, samples=50, seed=0):
+    """Compare the derivatives of a function with central differences, in float64.
+
+    A result of more than one element is multiplied by random numbers and summed; the gradient of that is compared, element
+    by element, with ``(f(x + h) - f(x - h)) / 2h``. For order 2 the same is done with the gradient as the function, and so on.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a float array, or tuples, lists and dicts of them. It must be smooth at the arguments.
+    *args
+        All are checked; see `grad` for what they may be. They are converted to float64.
+    order : int
+        Up to which order of derivatives, at least 1.
+    step : float
+        h, relative to the element where that is larger than 1.
+    rtol, atol : float
+        Two numbers agree if they differ by at most ``atol + rtol * max(abs(analytic), abs(numerical))``.
+    samples : int
+        At most that many elements of each array are tried, chosen at random.
+    seed : int
+        Seed of what is random.
+
+    Raises
+    ------
+    AssertionError
+        At the first element where they disagree; the message names the order, the argument, the index and both numbers.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.check_gradient(lambda x, y: x * corgi.exp(y), [1.0, 2.0], [0.5, -1.0])
+    >>> wrong = corgi.op(lambda x: x * x, lambda arrays, tracked, delta: [3 * arrays[0] * delta])
+    >>> corgi.check_gradient(wrong, [1.0])
+    Traceback (most recent call last):
+        ...
+    AssertionError: check_gradient: order 1, argument 0, index (0,): analytic 3, numerical 2
+    """
+    _require_callable("check_gradient", f)
+    if isinstance(order, bool) or not isinstance(order, Integral) or order < 1:
+        raise ValueError(f"check_gradient: expected an order of at least 1, got {order!r}")
+    random = np.random.default_rng(seed)
+    function = f
+    with no_tracking():
+        args = tuple([_tree_map(_to_float64, argument) for argument in args])
+        for level in range(1, order + 1):
+            trace = _Trace("check_gradient", function, args, {}, range(len(args)))
+            weights = [array(random.standard_normal(leaf.shape)) for leaf in trace.outputs]
+            if len(weights) == 1 and weights[0].size == 1:
+                weights = [ones_like(weights[0])]
+            _compare(level, function, args, trace, weights, (step, rtol, atol), samples, random)
+            function = _weighted_gradient(function, weights)
+
+
+def _to_float64(leaf):
+    x = _as_array(leaf)
+    return x.astype("float64").detach() if x.dtype.kind == "f" else x
+
+
+def _weighted_gradient(function, weights):
+    """The gradient of the sum of all results times their weights, as a function of the same arguments."""
+
+    def gradient_of(*args):
+        trace = _Trace("check_gradient", function, args, {}, range(len(args)))
+        return tuple(trace.shaped(trace.pull(weights, trace.beyond)))
+
+    return gradient_of
+
+
+def _compare(level, function, args, trace, weights, tolerances, samples, random):
+    step, rtol, atol = tolerances
+    analytic = [gradient.numpy() for gradient in trace.pull(weights, False)]
+    names = [name for i, argument in enumerate(args) for name in _leaf_names(argument, f"argument {i}")]
+    leaves = _leaves(args)
+    points = [leaf.numpy() for leaf in leaves]
+
+    def results(k, index, value):
+        moved = points[k].copy()
+        moved[index] = value
+        others = iter([*leaves[:k], array(moved), *leaves[k + 1 :]])
+        return [leaf.numpy() for leaf in _leaves(_tree_map(_as_array, function(*_refill(args, others))))]
+
+    for k, name in enumerate(names):
+        chosen = range(points[k].size)
+        if len(chosen) > samples:
+            chosen = np.sort(random.choice(len(chosen), samples, replace=False))
+        for flat in chosen:
+            index = tuple(map(int, np.unravel_index(flat, points[k].shape)))
+            x = points[k][index]
+            h = step * max(1.0, abs(x))
+            above, below = results(k, index, x + h), results(k, index, x - h)
+            change = sum(float((w.numpy() * (p - q)).sum()) for w, p, q in zip(weights, above, below, strict=True))
+            numerical, found = change / ((x + h) - (x - h)), analytic[k][index]
+            if not abs(found - numerical) <= atol + rtol * max(abs(found), abs(numerical)):
+                raise AssertionError(
+                    f"check_gradient: order {level}, {name}, index {index}: analytic {found:.8g}, numerical {numerical:.8g}"
+                )

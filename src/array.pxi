@@ -173,8 +173,10 @@ cdef class Array:
         cdef Tensor *t = self.t
         if not t.contiguous and (flags & PyBUF_STRIDES) != PyBUF_STRIDES:
             raise BufferError("Array: the values are not contiguous; ask for strides, or use ascontiguousarray")
-        if (flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS and not t.contiguous:
-            raise BufferError("Array: the values are not contiguous; copy them first")
+        if ((flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS and not t.contiguous
+                or (flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS and not column_major(t)
+                or (flags & PyBUF_ANY_CONTIGUOUS) == PyBUF_ANY_CONTIGUOUS and not (t.contiguous or column_major(t))):
+            raise BufferError("Array: the values are not contiguous in the order that was asked for; copy them first")
         cdef isize *strides = <isize *> malloc((MAX_NDIM + 1) * sizeof(isize))
         if strides == NULL:
             raise MemoryError
@@ -554,6 +556,17 @@ cdef inline bint same_shape(const Tensor *a, const Tensor *b) noexcept:
 
 cdef tuple shape_tuple(int ndim, const isize *shape):
     return tuple([shape[i] for i in range(ndim)])
+
+
+cdef bint column_major(const Tensor *t) noexcept:
+    """Whether the values are contiguous with the first axis running fastest."""
+    cdef isize stride = 1
+    cdef int i
+    for i in range(t.ndim):
+        if t.shape[i] != 1 and t.strides[i] != stride:
+            return t.size == 0
+        stride *= t.shape[i]
+    return True
 
 
 cdef inline char *format_of(int dtype) noexcept:

@@ -69,6 +69,8 @@ cdef Array from_list(values):
         raise ValueError("array: expected nested lists of equal lengths, got ragged ones") from None
     except OverflowError:
         raise OverflowError("array: an integer does not fit int64; use floats") from None
+    if as_numpy.dtype == object and set(map(type, as_numpy.flat)) <= {int}:
+        raise OverflowError("array: an integer does not fit int64; use floats")
     if as_numpy.dtype == np.float64 or as_numpy.size == 0:
         as_numpy = as_numpy.astype(DTYPES[default_dtype])
     return from_numpy(as_numpy)

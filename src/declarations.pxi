@@ -4,6 +4,7 @@ cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_DECREF, Py_XDECREF
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyBUF_C_CONTIGUOUS
+from cpython.buffer cimport PyBUF_F_CONTIGUOUS, PyBUF_ANY_CONTIGUOUS
 from cpython.buffer cimport PyObject_GetBuffer, PyBuffer_Release
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport malloc, realloc, free
@@ -36,13 +37,16 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*softmax[4])(const void *x, void *out, isize rows, isize n) noexcept nogil
         void (*log_softmax[4])(const void *x, void *out, isize rows, isize n) noexcept nogil
         void (*logsumexp[4])(const void *x, void *out, isize rows, isize n) noexcept nogil
-        void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner_bytes) noexcept nogil
-        void (*take_add[4])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner) noexcept nogil
+        void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k,
+                     isize inner_bytes) noexcept nogil
+        void (*take_add[4])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,
+                            isize inner) noexcept nogil
         void (*max_pool_index[4])(const Window *w, const void *x, int64_t *index, isize images) noexcept nogil
         void (*window_sum[4])(const Window *w, const void *x, void *out, isize images) noexcept nogil
         void (*window_spread[4])(const Window *w, const void *g, void *out, isize images) noexcept nogil
         void (*bias_act[4])(void *z, const void *bias, isize rows, isize n, int activation) noexcept nogil
-        void (*bias_act_vjp[4])(const void *g, const void *y, void *dz, void *db, isize rows, isize n, int activation) noexcept nogil
+        void (*bias_act_vjp[4])(const void *g, const void *y, void *dz, void *db, isize rows, isize n,
+                                int activation) noexcept nogil
         void (*softmax_cross_entropy[4])(const void *logits, const int64_t *label, const void *target, void *loss,
                                          void *probabilities, isize rows, isize n) noexcept nogil
         void (*sgd[4])(isize n, const void *p, const void *g, void *velocity, void *p_out, double lr, double momentum,

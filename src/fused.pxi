@@ -491,7 +491,8 @@ def cross_entropy(probabilities, target):
     cdef Array p = as_float(probabilities, "cross_entropy"), t = as_operand(target, "cross_entropy"), logits, picked
     t = cross_entropy_target(p, t)
     cdef isize classes = p.t.shape[p.t.ndim - 1], rows = p.t.size // classes
-    if p.node != NULL and p.node.vjp == softmax_vjp:
+    # Not where the probabilities' own gradient is wanted: the logits' way passes them by.
+    if p.node != NULL and p.node.vjp == softmax_vjp and not p.node.keeps and (p.node.inputs[0] != NULL or not p.tracks):
         logits = wrap_shared(p.node.saved[0])
         if p.tracks and p.node.inputs[0] != NULL:
             attach(logits, p.node.inputs[0])

@@ -154,13 +154,19 @@ cdef inline void node_drop_handle(Node *n) noexcept:
 
 
 cdef Node *leaf_node(Array a) except NULL:
-    """The array's node, made if it has none."""
+    """The array's node, made if it has none; one without tracked inputs is a leaf too."""
     cdef Node *n
+    cdef int i
     if a.node == NULL:
         n = node_new(NULL, b"leaf", 0, a.t)
         n.keeps = True
         attach(a, n)
         n.refs -= 1
+        return n
+    for i in range(a.node.n_inputs):
+        if a.node.inputs[i] != NULL:
+            return a.node
+    a.node.keeps = True
     return a.node
 
 
@@ -217,6 +223,7 @@ cdef inline void set_context(Node *n, object context):
     n.context = <PyObject *> context
 
 
+@cython.final
 cdef class tracking:
     """Context manager: operations of this thread are recorded inside, also within `no_tracking`. Gives the previous flag."""
     cdef list previous
@@ -236,6 +243,7 @@ cdef class tracking:
         return False
 
 
+@cython.final
 cdef class no_tracking:
     """Context manager and decorator: operations of this thread are not recorded inside.
 
@@ -441,12 +449,13 @@ cdef int place(Walk *w, Node *n) except -1:
 
 
 cdef int mark_wanted(Walk *w, list targets) except -1:
-    """Which nodes need a cotangent: all, or those that lead to a target."""
+    """Which nodes need a cotangent: all, or those that lead to a target; and which cotangents are held to the end."""
     cdef size_t k
     cdef int i
     cdef Node *n
     if targets is None:
-        memset(w.wanted, 1, w.count)
+        for k in range(w.count):
+            w.wanted[k] = 1 | TARGET if w.order[k].keeps else 1
         return 0
     memset(w.wanted, 0, w.count)
     for target in targets:
@@ -545,12 +554,14 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
             if not w.wanted[k] & TARGET:
                 Py_DECREF(g)  # `g` holds it
                 w.grads[k] = NULL
-                if targets is None and n.keeps and n.handles:
-                    keep_gradient(n, g, create_graph)
             if n.vjp != NULL and w.wanted[k] & 1:
                 n.vjp(&w, n, g)
             g = None
-        if targets is not None:
+        if targets is None:  # only now, so that a pass that fails leaves no gradients behind
+            for k in range(w.count):
+                if w.grads[k] != NULL and w.order[k].handles:
+                    keep_gradient(w.order[k], <Array> w.grads[k], create_graph)
+        else:
             for i, target in enumerate(targets):
                 n = (<Array> target).node
                 if n != NULL and in_walk(&w, n) and w.grads[slot_of(&w, n)] != NULL:
@@ -576,13 +587,13 @@ cdef int backward(Array root, delta, bint create_graph) except -1:
         seed = as_operand(delta, "backward")
         require_same_shape(root.t, seed.t, "backward", "delta")
         seed = cast(seed, root.t.dtype)
-    if root.node == NULL or (root.node.n_inputs == 0 and not root.tracks):
+        seed = alias(seed) if create_graph else wrap_shared(seed.t)  # the caller's handle may be given other values
+    if is_root_only(root):
         if create_graph:
             raise ValueError("backward: create_graph=True needs a graph, but this array was not computed from tracked arrays; "
                              "call tracked() on what you differentiate by")
-        if root.node == NULL:
-            warnings.warn("backward: this array was not computed from tracked arrays, so only its own gradient is set; "
-                          "call tracked() on what you differentiate by", stacklevel=2)
+        warnings.warn("backward: this array was not computed from tracked arrays, so only its own gradient is set; "
+                      "call tracked() on what you differentiate by", stacklevel=2)
     leaf_node(root)
     cdef bint kept = root.node.keeps
     root.node.keeps = True
@@ -591,6 +602,17 @@ cdef int backward(Array root, delta, bint create_graph) except -1:
     finally:
         root.node.keeps = kept or root.node.vjp == NULL
     return 0
+
+
+cdef bint is_root_only(Array root) noexcept:
+    """Whether a backward pass from here reaches nothing else, though nobody asked for the gradient of this very array."""
+    cdef int i
+    if root.node == NULL:
+        return True
+    for i in range(root.node.n_inputs):
+        if root.node.inputs[i] != NULL:
+            return False
+    return not root.tracks
 
 
 cdef int require_same_shape(const Tensor *a, const Tensor *b, str op, str name) except -1:
@@ -606,7 +628,7 @@ cdef int set_gradient(Array a, value) except -1:
         require_float(a, "gradient")
         g = as_operand(value, "gradient")
         require_same_shape(a.t, g.t, "gradient", "an array")
-        g = cast(g, a.t.dtype)
+        g = wrap_shared(cast(g, a.t.dtype).t)
         leaf_node(a)
     if a.node == NULL:
         return 0
@@ -632,14 +654,14 @@ def vjp_of(outputs, inputs, cotangents, bint create_graph=False, bint stop=False
     cdef list roots = [], seeds = []
     cdef Array root, seed
     for output, cotangent in zip(outputs, cotangents, strict=True):
-        root = output
+        root = <Array?> output
         require_float(root, "vjp")
         seed = as_operand(cotangent, "vjp")
         require_same_shape(root.t, seed.t, "vjp", "a cotangent")
         if root.node != NULL:
             roots.append(root)
             seeds.append(cast(seed, root.t.dtype))
-    return walk_back(roots, seeds, list(inputs), create_graph, stop)
+    return walk_back(roots, seeds, [<Array?> x for x in inputs], create_graph, stop)
 
 
 def reaches_beyond(outputs, inputs):
@@ -697,15 +719,22 @@ cdef int replay(Walk *w, Node *n, Array g, object reference, tuple inputs) excep
 # ---- custom ops
 
 cdef int custom_vjp(Walk *w, Node *n, Array g) except -1:
-    name, function, arrays = <tuple> <object> n.context
+    name, function, values = <tuple> <object> n.context
+    cdef Array x, gradient
+    cdef list arrays = []
+    for i, value in enumerate(values):
+        x = wrap_shared((<Array> value).t)
+        if recording and n.inputs[i] != NULL:
+            attach(x, n.inputs[i])
+            x.tracks = True
+        arrays.append(x)
     flags = tuple([n.inputs[i] != NULL for i in range(n.n_inputs)])
-    result = function(arrays, flags, g)
+    result = function(tuple(arrays), flags, g)
     if type(result) is Array:
         result = (result,)
     if not isinstance(result, (tuple, list)) or len(result) != n.n_inputs:
         got = f"{len(result)} values" if isinstance(result, (tuple, list)) else type(result).__name__
         raise ValueError(f"{name}: expected backward to return {n.n_inputs} gradients (or None), one for each input, got {got}")
-    cdef Array gradient
     for i in range(n.n_inputs):
         if result[i] is None or not wants(w, n, i):  # none for a tracked input counts as zero, one for an untracked is ignored
             continue
@@ -777,6 +806,7 @@ cdef Array custom(name, forward, backward, tuple arrays):
     cdef Node *n = node_new(custom_vjp, b"op", len(arrays), out.t)
     for i, x in enumerate(arrays):
         connect(n, i, x)
-    set_context(n, (name, backward, arrays))
+    # The values as they are now: the handles may be given others before the backward pass.
+    set_context(n, (name, backward, [wrap_shared((<Array> a).t) for a in arrays]))
     publish(out, n)
     return out

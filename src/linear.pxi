@@ -1,7 +1,7 @@
 # Linear algebra: matrix products, convolution, pooling.
 #
-# Above: users, layers.  Below: runtime/blas.c (which splits large products over threads), runtime/conv.c, the window kernels.  Sets
-# of ops close under differentiation: the product with itself, the three convolutions, window sums with window spreads.
+# Above: users, layers.  Below: runtime/blas.c (which splits large products over threads), runtime/conv.c, the window kernels.
+# Sets of ops close under differentiation: the product with itself, the three convolutions, window sums with window spreads.
 
 
 # ---- matrix products
@@ -220,7 +220,7 @@ cdef Array images_of(Array x, str op):
 cdef tuple window_geometry(Array x, isize channels, tuple kernel, stride, padding, dilation, str op):
     cdef tuple size = (x.t.shape[2], x.t.shape[3])
     cdef tuple geometry = (channels, size, kernel, pair(stride, op, "stride", 1), pair(padding, op, "padding", 0),
-                pair(dilation, op, "dilation", 1))
+                           pair(dilation, op, "dilation", 1))
     cdef Window w
     fill_window(&w, geometry)
     if w.out_h == 0:

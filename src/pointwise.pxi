@@ -235,7 +235,7 @@ cdef Array power_of(Array x, Array exponent):
     cdef double value
     if exponent.t.size == 1 and exponent.t.ndim == 0 and not exponent.tracks and x.t.dtype >= FLOAT32:
         value = element(exponent.t, exponent.t.data)
-        if exponent.t.dtype <= x.t.dtype or exponent.t.dtype < FLOAT32:
+        if promoted(x.t.dtype, exponent.t.dtype) == x.t.dtype:
             if value == 2:
                 return pointwise(OP_square, x, None, None)
             if value == -1:
@@ -294,7 +294,7 @@ cdef object call_many(int op, PyObject **values, isize n):
 
 cdef extern from *:
     """
-    /* A C function of its own for every row, so that the ops are ordinary built-in functions: quick to call, and pickled by name. */
+    /* A C function of its own for every row: the ops are ordinary built-in functions, quick to call and pickled by name. */
     static PyObject *(*unary_entry)(int op, PyObject *value);
     static PyObject *(*many_entry)(int op, PyObject **values, Py_ssize_t n);
     #define UNARY_ENTRY(name, ...)                                                                                        \
@@ -411,6 +411,8 @@ cdef str documentation(int op):
                   for name, text in zip(parameters, gradients)]
     name = row.name.decode()
     lines += ["", "Examples", "--------", ">>> import corgi", f">>> result = corgi.{name}({arguments})", ">>> result.shape", "()"]
+    if op == OP_clip:
+        parameters = ["x0", "x1=None", "x2=None"]  # see clip_bounds
     return f"{name}({', '.join(parameters)}, /)\n--\n\n" + "\n".join(lines) + "\n"
 
 

@@ -284,7 +284,10 @@ def broadcast_to(a, shape):
     """
     cdef Array x = as_operand(a, "broadcast_to")
     cdef isize sizes[8]
-    cdef int ndim = parse_shape(shape, sizes, "broadcast_to")
+    cdef int ndim = parse_shape(shape, sizes, "broadcast_to"), i
+    for i in range(ndim):
+        if sizes[i] < 0:
+            raise ValueError(f"broadcast_to: expected sizes of at least 0, got shape {shape}")
     return broadcasted(x, ndim, sizes, "broadcast_to")
 
 

@@ -52,8 +52,8 @@ cdef int require_state(Array parameter, Array state, str op) except -1:
     return 0
 
 
-def sgd_step(Array parameter, velocity, double learning_rate, double momentum=0, double weight_decay=0, bint nesterov=False,
-             bint first=False):
+def sgd_step(Array parameter not None, velocity, double learning_rate, double momentum=0, double weight_decay=0,
+             bint nesterov=False, bint first=False):
     """One step of gradient descent; False, and nothing done, if the parameter has no gradient.
 
     Parameters
@@ -93,8 +93,8 @@ def sgd_step(Array parameter, velocity, double learning_rate, double momentum=0,
     return True
 
 
-def adam_step(Array parameter, Array mean, Array square, double learning_rate, double beta1, double beta2, double epsilon,
-              double weight_decay, bint decoupled, int64_t step):
+def adam_step(Array parameter not None, Array mean not None, Array square not None, double learning_rate, double beta1,
+              double beta2, double epsilon, double weight_decay, bint decoupled, int64_t step):
     """One step of Adam (Kingma & Ba 2015), or AdamW where `decoupled`; False if the parameter has no gradient.
 
     Parameters
@@ -137,7 +137,7 @@ def adam_step(Array parameter, Array mean, Array square, double learning_rate, d
     return True
 
 
-def assign(Array parameter, values):
+def assign(Array parameter not None, values):
     """Give a parameter new values; who saved the old ones keeps them. Its gradient is cleared.
 
     Parameters

@@ -117,7 +117,6 @@ enum { RUN = 2048, LANES = 32 };
     }
 
 #define ADD(a, b) ((a) + (b))
-#define MULTIPLY(a, b) ((a) * (b))
 /* A NaN in a stays, since nothing compares with it; a NaN in b comes in. */
-#define LARGER(a, b) (((b) > (a)) | ((b) != (b)) ? (b) : (a))
-#define SMALLER(a, b) (((b) < (a)) | ((b) != (b)) ? (b) : (a))
+#define MAXIMUM(a, b) (((b) > (a)) | ((b) != (b)) ? (b) : (a))
+#define MINIMUM(a, b) (((b) < (a)) | ((b) != (b)) ? (b) : (a))

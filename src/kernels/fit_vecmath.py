@@ -3,8 +3,28 @@
 Run it to print every coefficient row of the header, lowest degree first, each with the largest error that the rounded
 coefficients leave in the function itself, in units of the last place's relative size (2^-24 or 2^-53).
 """
-from mpmath import (cos, cosh, erf, erfc, exp, expm1, log, log1p, lu_solve, matrix, mp, mpf, nstr, pi, polyval, sin, sinh,
-                    sqrt, tanh)
+
+from mpmath import (
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    expm1,
+    log,
+    log1p,
+    lu_solve,
+    matrix,
+    mp,
+    mpf,
+    nstr,
+    pi,
+    polyval,
+    sin,
+    sinh,
+    sqrt,
+    tanh,
+)
 
 mp.dps = 50
 HALF_LN2 = log(2) / 2 * mpf("1.001")
@@ -27,7 +47,7 @@ def remez(f, weight, a, b, degree):
             right[row] = values[k]
         solution = lu_solve(system, right)
         coefficients = [solution[j] for j in range(n - 1)]
-        error = [w * (y - polyval(coefficients[::-1], x)) for x, y, w in zip(grid, values, weights)]
+        error = [w * (y - polyval(coefficients[::-1], x)) for x, y, w in zip(grid, values, weights, strict=True)]
         extrema = []  # the largest error of every run of one sign
         for k, e in enumerate(error):
             if extrema and e * error[extrema[-1]] > 0:
@@ -69,24 +89,44 @@ def of_square(f):
 # e^r = 1 + r + r^2 p(r); the weight makes it good for expm1 too.
 EXP = (at_zero(lambda r: (expm1(r) - r) / r**2, 0.5), at_zero(lambda r: r**2 / expm1(r), 0), -HALF_LN2, HALF_LN2)
 # 2^t = 1 + t p(t)
-EXP2 = (at_zero(lambda t: expm1(t * log(2)) / t, log(2), "1e-30"), lambda t: t / mpf(2)**t, "-0.501", "0.501")
+EXP2 = (at_zero(lambda t: expm1(t * log(2)) / t, log(2), "1e-30"), lambda t: t / mpf(2) ** t, "-0.501", "0.501")
 # sinh r = r + r^3 p(r^2), cosh r = 1 + r^2 p(r^2), tanh r = r + r^3 p(r^2)
 SINH = (at_zero(of_square(lambda r: (sinh(r) - r) / r**3), mpf(1) / 6, "1e-24"), lambda z: z, 0, HALF_LN2**2)
 COSH = (at_zero(of_square(lambda r: (cosh(r) - 1) / r**2), mpf(1) / 2, "1e-24"), lambda z: z, 0, HALF_LN2**2)
-TANH = (at_zero(of_square(lambda r: (tanh(r) / r - 1) / r**2), -mpf(1) / 3, "1e-20"),
-        at_zero(of_square(lambda r: r**3 / tanh(r)), 0, "1e-30"), 0, mpf("0.55")**2)
+TANH = (
+    at_zero(of_square(lambda r: (tanh(r) / r - 1) / r**2), -mpf(1) / 3, "1e-20"),
+    at_zero(of_square(lambda r: r**3 / tanh(r)), 0, "1e-30"),
+    0,
+    mpf("0.55") ** 2,
+)
 # log(1 + f) = f + f^2 (-1/2 + f p(f))
-LOG_F32 = (at_zero(lambda f: (log1p(f) - f + f * f / 2) / f**3, mpf(1) / 3), at_zero(lambda f: f**3 / log1p(f), 0),
-           sqrt(mpf("0.5")) - 1, sqrt(mpf(2)) - 1)
+LOG_F32 = (
+    at_zero(lambda f: (log1p(f) - f + f * f / 2) / f**3, mpf(1) / 3),
+    at_zero(lambda f: f**3 / log1p(f), 0),
+    sqrt(mpf("0.5")) - 1,
+    sqrt(mpf(2)) - 1,
+)
 # log(1 + f) = f - f^2/2 + s (f^2/2 + z p(z)), s = f / (2 + f), z = s^2: p(z) = (2 atanh(s) / s - 2) / z
-LOG_F64 = (at_zero(of_square(lambda s: (log((1 + s) / (1 - s)) / s - 2) / s**2), mpf(2) / 3, "1e-20"),
-           lambda z: z / 2, 0, "0.02945")
+LOG_F64 = (
+    at_zero(of_square(lambda s: (log((1 + s) / (1 - s)) / s - 2) / s**2), mpf(2) / 3, "1e-20"),
+    lambda z: z / 2,
+    0,
+    "0.02945",
+)
 # sin(pi t) = t p(t^2), |t| <= 1/2, in float64 for a float32 result
-SINPI = (at_zero(of_square(lambda t: sin(pi * t) / t), pi, "1e-40"),
-         at_zero(of_square(lambda t: t / sin(pi * t)), 1 / pi, "1e-40"), 0, "0.2501")
+SINPI = (
+    at_zero(of_square(lambda t: sin(pi * t) / t), pi, "1e-40"),
+    at_zero(of_square(lambda t: t / sin(pi * t)), 1 / pi, "1e-40"),
+    0,
+    "0.2501",
+)
 # erf x = x + x p(x^2) for x <= 1, 1 - e^p(x) above
-ERF_SMALL = (at_zero(of_square(lambda x: erf(x) / x - 1), 2 / sqrt(pi) - 1, "1e-40"),
-             at_zero(of_square(lambda x: x / erf(x)), sqrt(pi) / 2, "1e-40"), 0, 1)
+ERF_SMALL = (
+    at_zero(of_square(lambda x: erf(x) / x - 1), 2 / sqrt(pi) - 1, "1e-40"),
+    at_zero(of_square(lambda x: x / erf(x)), sqrt(pi) / 2, "1e-40"),
+    0,
+    1,
+)
 
 
 def erf_large(end):
@@ -95,6 +135,7 @@ def erf_large(end):
 
 def erfc_large(a, c, end):
     """erfc x = e^(-x^2) / (x + c) p(w), w = (x - a) / (x + c), for x >= 1"""
+
     def f(w):
         x = (a + c * w) / (1 - w)
         return erfc(x) * exp(x * x) * (x + c)

@@ -76,7 +76,7 @@ typedef struct {
 #define TO_FLOAT32(x) ((float)(x))
 #define TO_FLOAT64(x) ((double)(x))
 
-#define PAIR(from, to) ((from)*N_DTYPES + (to))
+#define PAIR(from, to) ((from) * N_DTYPES + (to))
 
 #define CAST_LOOP(FROM, TO, CONVERT)                                                                                        \
     {                                                                                                                       \

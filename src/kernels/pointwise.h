@@ -75,7 +75,7 @@
 
 #define POINTWISE_TERNARY(TERNARY)                                                                                                    \
     TERNARY(axpy, "(-inf, inf)", "``x0 * x1 + x2`` in one pass, with x0 usually a number.", x0 * x1 + x2, g * x1, g * x0, g)          \
-    TERNARY(clip, "(-inf, inf)", "x0 limited to the interval from x1 to x2; NaN stays NaN.",                                          \
+    TERNARY(clip, "(-inf, inf)", "x0 limited to the interval from x1 to x2 (None: no bound); NaN stays NaN.",                                          \
             where(x0 < x1, x1, where(x0 > x2, x2, x0)),                                                                               \
             where(x0 < x1, 0, where(x0 > x2, 0, g)), where(x0 < x1, g, 0), where(x0 < x1, 0, where(x0 > x2, g, 0)))
 
@@ -104,8 +104,7 @@
     INTEGER1(sign, (x > 0) - (x < 0))                                                                                                 \
     INTEGER1(square, (int64_t)((uint64_t)x * (uint64_t)x))                                                                            \
     INTEGER1(floor, x)                                                                                                                \
-    INTEGER1(ceil, x)                                                                                                                 \
-    INTEGER1(rint, x)
+    INTEGER1(ceil, x)
 
 #define POINTWISE_INTEGER2(INTEGER2)                                                                                                  \
     INTEGER2(add, (int64_t)((uint64_t)x0 + (uint64_t)x1))                                                                             \

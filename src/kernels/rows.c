@@ -46,13 +46,13 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
         parallel(rows_task, &t, blocks_of(rows, t.rows_per_task));
 }
 
-#define PLAIN_LARGER(a, b) ((b) > (a) ? (b) : (a)) /* a NaN makes its row NaN through exp, whatever the maximum */
+#define PLAIN_MAXIMUM(a, b) ((b) > (a) ? (b) : (a)) /* a NaN makes its row NaN through exp, whatever the maximum */
 
 /* What the family shares. shift[i]: the row's maximum, or 0 where it is infinite and `finite` is asked for (as SciPy's
  * logsumexp does: exp(inf) and log(0) then give the limits); e = exp(x - shift); sum[i]: the row's sum of e. */
 #define DEFINE_EXP_ROWS(T, suffix)                                                                                          \
     RUN_REDUCTION(row_sum_##suffix, T, double, 0, ADD)                                                                      \
-    RUN_REDUCTION(row_max_##suffix, T, T, -(T)INFINITY, PLAIN_LARGER)                                                       \
+    RUN_REDUCTION(row_max_##suffix, T, T, -(T)INFINITY, PLAIN_MAXIMUM)                                                      \
     static void exp_rows_##suffix(const T *restrict x, T *restrict e, isize rows, isize n, bool finite, T *restrict shift,  \
                                   double *restrict sum)                                                                     \
     {                                                                                                                       \

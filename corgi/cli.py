@@ -1,0 +1,160 @@
+"""The command `corgi`: trains on real data, and shows what corgi runs on.
+
+Above: the shell.  Below: `Model`, `data`; tqdm draws the progress bar.
+"""
+
+import argparse
+import math
+import sys
+import time
+
+import corgi
+from corgi import activation, cost, data, initializer
+from corgi.layer import Conv, Dense, Flatten, MaxPool
+from corgi.model import Model
+from corgi.optimizer import Adam, GradientDescent
+
+DEFAULT_RATE = {"sgd": 0.05, "adam": 0.002}
+
+
+def main(arguments=None):
+    """Run the command line; returns the exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process by default.
+
+    Examples
+    --------
+    >>> from corgi.cli import main
+    >>> main(["info"])
+    corgi ...
+    0
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except ModuleNotFoundError as error:
+        if error.name not in ("sklearn", "tqdm"):
+            raise
+        print(f"corgi: expected {error.name}, which is not installed; pip install corgi[examples]", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("corgi: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="corgi", description="Tensors with dynamic automatic differentiation.")
+    parser.add_argument("--version", action="version", version=f"corgi {corgi.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    info = commands.add_parser("info", help="show version, BLAS, instruction set, threads, dtype")
+    info.set_defaults(run=_info)
+    train = commands.add_parser("train", help="train a classifier on real data")
+    datasets = train.add_subparsers(required=True, metavar="DATA")
+    digits = datasets.add_parser(
+        "digits",
+        help="1,797 handwritten digits, 8 x 8 pixels",
+        description="Train on scikit-learn's handwritten digits and test on images that were held out.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    digits.set_defaults(run=_train_digits)
+    digits.add_argument("--epochs", type=_count, default=20, metavar="N", help="times through the training images")
+    digits.add_argument("--batch-size", type=_count, default=32, metavar="N", help="images for each step")
+    digits.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd", help="sgd has momentum 0.9")
+    rates = ", ".join(f"{rate} for {name}" for name, rate in DEFAULT_RATE.items())
+    digits.add_argument(
+        "--learning-rate", type=_rate, metavar="X", default=argparse.SUPPRESS, help=f"of a step (default: {rates})"
+    )
+    digits.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="of the whole computation")
+    digits.add_argument("--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same run, bit for bit")
+    digits.add_argument("--conv", action="store_true", help="a convolutional network instead of a fully connected one")
+    return parser
+
+
+def _count(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return value
+
+
+def _seed(text):
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
+    return value
+
+
+def _rate(text):
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a finite number above 0, got {text}")
+    return value
+
+
+# argparse names a type in its message by this.
+_count.__name__ = _seed.__name__ = "int"
+_rate.__name__ = "float"
+
+
+def _info(options):
+    corgi.show_config()
+    return 0
+
+
+def digits_layers(conv, dtype):
+    """The networks of `corgi train digits`: fully connected, or convolutional."""
+    he, relu = initializer.he(), activation.relu
+    last = initializer.glorot()
+    if conv:
+        return [
+            Conv(1, 16, 3, he, relu, padding=1, dtype=dtype),
+            MaxPool(2),
+            Conv(16, 32, 3, he, relu, padding=1, dtype=dtype),
+            MaxPool(2),
+            Flatten(),
+            Dense(128, 10, last, activation.softmax, dtype=dtype),
+        ]
+    return [Dense(64, 128, he, relu, dtype=dtype), Dense(128, 10, last, activation.softmax, dtype=dtype)]
+
+
+def _train_digits(options):
+    from tqdm import tqdm
+
+    corgi.seed(options.seed)
+    train, test = data.digits(options.dtype, options.seed, flat=not options.conv)
+    rate = getattr(options, "learning_rate", DEFAULT_RATE[options.optimizer])
+    optimizer = Adam(rate) if options.optimizer == "adam" else GradientDescent(rate, momentum=0.9)
+    model = Model(digits_layers(options.conv, options.dtype), optimizer, cost.cross_entropy)
+    weights = sum(parameter.size for parameter in model.parameters())
+    print(f"{model}\n{weights:,} parameters, {len(train.labels):,} images to train on, {len(test.labels)} held out")
+    start = time.perf_counter()
+    with tqdm(range(options.epochs), desc="epochs", disable=None) as bar:
+        for _ in bar:
+            loss = train_epoch(model, train, options.batch_size)
+            bar.set_postfix(loss=f"{loss:.4f}")
+    seconds = time.perf_counter() - start
+    right = count_right(model, test)
+    total = len(test.labels)
+    print(f"loss {loss:.6f} after {options.epochs} epochs, {seconds:.1f} s")
+    print(f"accuracy on held-out images: {right / total:.1%} ({right} of {total})")
+    return 0
+
+
+def train_epoch(model, dataset, batch_size):
+    """Train once on every image; returns the mean loss of an image."""
+    total = 0.0
+    for images, labels in data.batches(dataset, batch_size):
+        model.forward(images)
+        total += model.backward(labels) * len(labels)
+        model.update()
+    return total / len(dataset.labels)
+
+
+def count_right(model, dataset):
+    """How many images a model classifies right."""
+    with corgi.no_tracking():
+        classes = corgi.argmax(model(dataset.images), axis=-1)
+    return int((classes == dataset.labels).sum())

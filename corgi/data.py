@@ -1,0 +1,116 @@
+"""Data to train on: scikit-learn's handwritten digits, and batches.
+
+Above: the command line, examples.  Below: scikit-learn (the extra `examples`), imported at the first use.
+"""
+
+from typing import NamedTuple
+
+from corgi._core import Array, array, take
+from corgi.initializer import generator
+
+__all__ = ["Dataset", "batches", "digits"]
+
+
+class Dataset(NamedTuple):
+    """Images with their classes.
+
+    Attributes
+    ----------
+    images : Array
+        (count, pixels), or (count, channels, rows, columns)
+    labels : Array
+        (count,), int64
+    """
+
+    images: Array
+    labels: Array
+
+
+def digits(dtype=None, seed=0, held_out=0.2, *, flat=True):
+    """The handwritten digits of scikit-learn, in a random split: 1,797 real images of 8 x 8 pixels (Alpaydin & Kaynak 1998).
+
+    Parameters
+    ----------
+    dtype : float64 or float32, optional
+        Of the images, whose pixels are from 0 to 1; the default dtype by default.
+    seed : int or numpy.random.Generator
+        Of the split.
+    held_out : float
+        Share of the images that are kept for testing, between 0 and 1.
+    flat : bool
+        Images as rows of 64 pixels; otherwise as (1, 8, 8), for convolutions.
+
+    Returns
+    -------
+    train, test : Dataset
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If scikit-learn is not installed.
+    ValueError
+        If `held_out` leaves one part without images.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> train, test = corgi.data.digits("float32")
+    >>> train.images.shape, test.labels.shape
+    ((1438, 64), (359,))
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "data.digits: expected scikit-learn, which is not installed; pip install corgi[examples]", name=error.name
+        ) from error
+    raw = load_digits()
+    count = len(raw.target)
+    split = round(count * (1 - held_out))
+    if not 0 < split < count:
+        raise ValueError(f"data.digits: expected held_out between 0 and 1 with images on either side, got {held_out}")
+    order = generator(seed).permutation(count)
+    images = raw.images.reshape((count, 64) if flat else (count, 1, 8, 8)) / 16
+
+    def part(chosen):
+        return Dataset(array(images[chosen]).astype(dtype), array(raw.target[chosen]))
+
+    return part(order[:split]), part(order[split:])
+
+
+def batches(dataset, size, seed=None):
+    """Small parts of a data set, once through, in random order; the last one may be smaller.
+
+    Parameters
+    ----------
+    dataset : sequence of Arrays
+        Of equal lengths, such as a `Dataset`.
+    size : int
+        Length of a batch, at least 1.
+    seed : int, numpy.random.Generator or None
+        Of the order; None is the package's generator, see `corgi.seed`.
+
+    Yields
+    ------
+    tuple of Arrays
+
+    Raises
+    ------
+    ValueError
+        If the size is below 1 or the lengths differ.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> [len(x) for x, y in corgi.data.batches((corgi.zeros((5, 2)), corgi.zeros(5)), 2)]
+    [2, 2, 1]
+    """
+    if size < 1:
+        raise ValueError(f"batches: expected a size of at least 1, got {size}")
+    lengths = [len(part) for part in dataset]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"batches: expected arrays of equal lengths, got lengths {lengths}")
+    order = generator(seed).permutation(lengths[0])
+    for start in range(0, lengths[0], size):
+        chosen = array(order[start : start + size])
+        yield tuple(take(part, chosen, 0) for part in dataset)

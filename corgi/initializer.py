@@ -1,0 +1,416 @@
+"""Initializers: rules that make a layer's first values, and the random generator that they share.
+
+Above: layers.  Below: NumPy's generators.  Numbers are drawn in double and then rounded, so that
+float32 and float64 layers start from the same values.
+"""
+
+import math
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+
+from corgi._core import array, get_default_dtype
+
+__all__ = ["Initializer", "constant", "generator", "glorot", "he", "lecun", "normal", "ones", "seed", "uniform", "zeros"]
+
+_default = None
+
+
+def generator(seed=None):
+    """A NumPy random generator: the package's own, or one made from a seed.
+
+    Parameters
+    ----------
+    seed : int, numpy.random.Generator or None
+        None is the generator that `corgi.seed` sets; before any such call it starts from the system's entropy.
+
+    Returns
+    -------
+    numpy.random.Generator
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the seed is neither of these, or negative.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> initializer.generator(7).integers(100) == initializer.generator(7).integers(100)
+    np.True_
+    """
+    global _default
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if seed is None:
+        if _default is None:
+            _default = np.random.default_rng()
+        return _default
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise TypeError(f"seed: expected an int, a numpy.random.Generator or None, got {type(seed).__name__}")
+    if seed < 0:
+        raise ValueError(f"seed: expected at least 0, got {seed}")
+    return np.random.default_rng(int(seed))
+
+
+def seed(n):
+    """Start the package's random generator from a seed: what follows is the same in every run.
+
+    Parameters
+    ----------
+    n : int or numpy.random.Generator
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither, or negative.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> rule = corgi.initializer.normal()
+    >>> corgi.seed(1)
+    >>> first = rule((2, 3))
+    >>> corgi.seed(1)
+    >>> bool((rule((2, 3)) == first).all())
+    True
+    """
+    if n is None:
+        raise TypeError("seed: expected an int or a numpy.random.Generator, got None")
+    global _default
+    _default = generator(n)
+
+
+class Initializer:
+    """A rule that makes an array for a shape; what the functions of this module return.
+
+    Parameters
+    ----------
+    text : str
+        For repr.
+    draw : callable
+        ``draw(generator, shape)`` returns the values, as something that `corgi.array` takes.
+    seed : int, numpy.random.Generator or None
+        Where the random numbers come from: None is the package's generator, see `corgi.seed`.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> rule = corgi.initializer.Initializer("halves", lambda generator, shape: generator.integers(2, size=shape) / 2)
+    >>> rule((2, 2)).shape
+    (2, 2)
+    """
+
+    def __init__(self, text, draw, seed=None):
+        self._text = text
+        self._draw = draw
+        self._generator = None if seed is None else generator(seed)
+
+    def __call__(self, shape, dtype=None, generator=None):
+        """An array of a shape.
+
+        Parameters
+        ----------
+        shape : int or sequence of ints
+            Of weights: (outputs, inputs), or (outputs, inputs, rows, columns).
+        dtype : float64 or float32, optional
+            The default dtype by default.
+        generator : int, numpy.random.Generator, optional
+            Instead of the rule's own.
+
+        Returns
+        -------
+        Array
+            Untracked.
+        """
+        shape = (shape,) if isinstance(shape, Integral) else tuple(shape)
+        source = _generator_or(generator, self._generator)
+        return array(self._draw(source, shape), get_default_dtype() if dtype is None else dtype)
+
+    def __repr__(self):
+        return f"initializer.{self._text}"
+
+
+def _generator_or(given, own):
+    return generator(own if given is None else given)
+
+
+# ---- rules without chance
+
+
+def _fill(value, generator, shape):
+    return np.full(shape, float(value))
+
+
+def zeros():
+    """All elements 0.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> initializer.zeros()(2)
+    Array([0., 0.], dtype=float64)
+    """
+    return Initializer("zeros()", partial(_fill, 0))
+
+
+def ones():
+    """All elements 1.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> initializer.ones()(2)
+    Array([1., 1.], dtype=float64)
+    """
+    return Initializer("ones()", partial(_fill, 1))
+
+
+def constant(value):
+    """All elements one number.
+
+    Parameters
+    ----------
+    value : float
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> initializer.constant(0.5)(2)
+    Array([0.5, 0.5], dtype=float64)
+    """
+    return Initializer(f"constant({value})", partial(_fill, _number(value, "constant", "value")))
+
+
+# ---- independent random numbers
+
+
+def _draw_normal(mean, std, generator, shape):
+    return mean + std * generator.standard_normal(shape)
+
+
+def _draw_uniform(low, high, generator, shape):
+    return low + (high - low) * generator.random(shape)
+
+
+def normal(mean=0.0, std=1.0, *, seed=None):
+    """Normally distributed elements.
+
+    Parameters
+    ----------
+    mean, std : float
+        Mean, and standard deviation (at least 0).
+    seed : int, numpy.random.Generator or None
+
+    Returns
+    -------
+    Initializer
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not a finite number, or `std` is negative.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> initializer.normal(5.0, 0.1, seed=1)((100, 100)).mean().item()
+    5.00...
+    """
+    mean, std = _number(mean, "normal", "mean"), _number(std, "normal", "std")
+    if std < 0:
+        raise ValueError(f"normal: expected std of at least 0, got {std}")
+    return Initializer(f"normal({mean}, {std})", partial(_draw_normal, mean, std), seed)
+
+
+def uniform(low=-1.0, high=1.0, *, seed=None):
+    """Elements uniformly distributed in [low, high).
+
+    Parameters
+    ----------
+    low, high : float
+    seed : int, numpy.random.Generator or None
+
+    Returns
+    -------
+    Initializer
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not a finite number, or `low` exceeds `high`.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> values = initializer.uniform(0.0, 0.5, seed=1)(1000)
+    >>> bool((values >= 0).all() and (values < 0.5).all())
+    True
+    """
+    low, high = _number(low, "uniform", "low"), _number(high, "uniform", "high")
+    if low > high:
+        raise ValueError(f"uniform: expected low <= high, got {low} and {high}")
+    return Initializer(f"uniform({low}, {high})", partial(_draw_uniform, low, high), seed)
+
+
+# ---- variance by the number of connections
+
+
+def fans(shape):
+    """How many inputs an output of a weight depends on, and how many outputs an input reaches.
+
+    Parameters
+    ----------
+    shape : sequence of ints
+        (outputs, inputs), or (outputs, inputs, rows, columns).
+
+    Returns
+    -------
+    tuple of ints
+        fan_in and fan_out.
+
+    Raises
+    ------
+    ValueError
+        For a shape with fewer than two axes.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> initializer.fans((16, 3, 5, 5))
+    (75, 400)
+    """
+    if len(shape) < 2:
+        raise ValueError(f"initializer: expected a weight (outputs, inputs, ...), got shape {tuple(shape)}")
+    window = math.prod(shape[2:])
+    return shape[1] * window, shape[0] * window
+
+
+def _draw_scaled(variance, distribution, generator, shape):
+    std = math.sqrt(variance(*fans(shape))) if math.prod(shape) else 0.0
+    if distribution == "normal":
+        return std * generator.standard_normal(shape)
+    return std * math.sqrt(3) * (2 * generator.random(shape) - 1)
+
+
+def _he_variance(fan_in, fan_out):
+    return 2 / fan_in
+
+
+def _glorot_variance(fan_in, fan_out):
+    return 2 / (fan_in + fan_out)
+
+
+def _lecun_variance(fan_in, fan_out):
+    return 1 / fan_in
+
+
+def _scaled(name, variance, distribution, seed):
+    if distribution not in ("normal", "uniform"):
+        raise ValueError(f"{name}: expected distribution 'normal' or 'uniform', got {distribution!r}")
+    return Initializer(f"{name}({distribution!r})", partial(_draw_scaled, variance, distribution), seed)
+
+
+def he(distribution="normal", *, seed=None):
+    """Standard deviation ``sqrt(2 / fan_in)``, which keeps the scale through layers with relu (He et al. 2015).
+
+    Parameters
+    ----------
+    distribution : {"normal", "uniform"}
+    seed : int, numpy.random.Generator or None
+        None is the package's generator, see `corgi.seed`.
+
+    Returns
+    -------
+    Initializer
+
+    Raises
+    ------
+    ValueError
+        For another distribution.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> round(initializer.he(seed=1)((300, 200)).std().item(), 2)
+    0.1
+    """
+    return _scaled("he", _he_variance, distribution, seed)
+
+
+def glorot(distribution="uniform", *, seed=None):
+    """Standard deviation ``sqrt(2 / (fan_in + fan_out))``, for sigmoid, tanh and softmax (Glorot & Bengio 2010).
+
+    Parameters
+    ----------
+    distribution : {"uniform", "normal"}
+    seed : int, numpy.random.Generator or None
+        None is the package's generator, see `corgi.seed`.
+
+    Returns
+    -------
+    Initializer
+
+    Raises
+    ------
+    ValueError
+        For another distribution.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> round(initializer.glorot(seed=1)((100, 100)).std().item(), 2)
+    0.1
+    """
+    return _scaled("glorot", _glorot_variance, distribution, seed)
+
+
+def lecun(distribution="normal", *, seed=None):
+    """Standard deviation ``sqrt(1 / fan_in)``, which keeps the scale through linear layers (LeCun et al. 1998).
+
+    Parameters
+    ----------
+    distribution : {"normal", "uniform"}
+    seed : int, numpy.random.Generator or None
+        None is the package's generator, see `corgi.seed`.
+
+    Returns
+    -------
+    Initializer
+
+    Raises
+    ------
+    ValueError
+        For another distribution.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> round(initializer.lecun(seed=1)((300, 100)).std().item(), 2)
+    0.1
+    """
+    return _scaled("lecun", _lecun_variance, distribution, seed)
+
+
+# ---- for layers
+
+
+def _number(value, op, name):
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{op}: expected a number for {name}, got {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"{op}: expected a finite number for {name}, got {value}")
+    return float(value)
+
+
+def make(rule, shape, dtype, owner):
+    """A tracked array of a shape, made by a rule: what layers call."""
+    if rule in (constant, glorot, he, lecun, normal, ones, uniform, zeros):
+        raise TypeError(f"{owner}: expected an initializer, got the function that makes one; call it: {rule.__name__}()")
+    if not callable(rule):
+        raise TypeError(f"{owner}: expected an initializer such as initializer.he(), got {type(rule).__name__}")
+    values = array(rule(shape, dtype), dtype).detach()
+    if values.shape != shape:
+        raise ValueError(f"{owner}: expected the initializer to make an array of shape {shape}, got {values.shape}")
+    return values.tracked()

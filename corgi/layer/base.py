@@ -1,0 +1,143 @@
+"""The base class of layers: finds parameters wherever a layer keeps them.
+
+Above: every layer and `Model`.  Below: Array.
+"""
+
+from numbers import Integral
+from types import FunctionType
+
+from corgi._core import Array, relu, softmax
+
+
+class Layer:
+    """A computation with parameters. Subclasses assign arrays and layers to attributes and define `forward`.
+
+    Parameters are the tracked arrays in the attributes of a layer, and those of layers in its attributes, also inside
+    lists, tuples and dicts. Attributes whose names start with an underscore are private to the layer and not searched.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> class Scale(corgi.layer.Layer):
+    ...     def __init__(self, size):
+    ...         self.factor = corgi.ones(size).tracked()
+    ...
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> layer = Scale(2)
+    >>> layer([3.0, 4.0])
+    Array([3., 4.], dtype=float64, tracked)
+    >>> layer.named_parameters()
+    {'factor': Array([1., 1.], dtype=float64, tracked)}
+    """
+
+    def forward(self, x):
+        """The layer's output for an input; subclasses define it.
+
+        Raises
+        ------
+        NotImplementedError
+            If a subclass does not.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: expected the layer to define forward(self, x)")
+
+    def __call__(self, x, *more, **options):
+        if more or options:
+            return self.forward(x, *more, **options)
+        return self.forward(x)
+
+    def parameters(self):
+        """The parameters, each once, in the order of the attributes.
+
+        Returns
+        -------
+        list of Arrays
+
+        Examples
+        --------
+        >>> import corgi
+        >>> [p.shape for p in corgi.layer.Dense(2, 3).parameters()]
+        [(3, 2), (3,)]
+        """
+        found = {}
+        _collect(self, None, found, set())
+        return list(found)
+
+    def named_parameters(self):
+        """The parameters by name: attributes, positions and keys, joined by dots.
+
+        Returns
+        -------
+        dict
+            Of str to Array. A parameter that is found twice has the name of its first place.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> list(corgi.Model([corgi.layer.Dense(2, 3)]).named_parameters())
+        ['layers.0.weight', 'layers.0.bias']
+        """
+        found = {}
+        _collect(self, None, found, set())
+        return {_name(path): parameter for parameter, path in found.items()}
+
+    def __repr__(self):
+        parts = [f"{name}={_short(value)}" for name, value in vars(self).items() if name[0] != "_"]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def _collect(holder, path, found, seen):
+    """Add the tracked arrays that a layer, list, tuple or dict holds, at any depth, to `found`: {Array: (path, name)}.
+
+    Arrays are hashed by identity. Every step of a model comes here, so most attributes are sorted out by their type alone.
+    """
+    seen.add(id(holder))
+    in_layer = isinstance(holder, Layer)
+    items = holder.__dict__.items() if in_layer else holder.items() if isinstance(holder, dict) else enumerate(holder)
+    for name, value in items:
+        kind = type(value)
+        if kind in _PLAIN or (in_layer and name[0] == "_"):
+            continue
+        if kind is Array:
+            if value.is_tracked and value not in found:
+                found[value] = (path, name)
+        elif isinstance(value, _HOLDERS) and id(value) not in seen:
+            _collect(value, (path, name), found, seen)
+
+
+_HOLDERS = (Layer, list, tuple, dict)
+_PLAIN = {type(None), bool, int, float, str, FunctionType, type(relu), type(softmax)}
+
+
+def _name(path):
+    parent, name = path
+    return str(name) if parent is None else f"{_name(parent)}.{name}"
+
+
+def _short(value):
+    if type(value) is Array:
+        return f"Array{value.shape}"
+    return value.__name__ if callable(value) and hasattr(value, "__name__") else repr(value)
+
+
+def size(value, layer, name):
+    """A size given to a layer's constructor, checked."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{layer}: expected an int for {name}, got {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{layer}: expected {name} of at least 1, got {value}")
+    return int(value)
+
+
+def pair(value, layer, name, least):
+    """An int, or a pair of ints, given for rows and columns."""
+    values = (value, value) if isinstance(value, Integral) else value
+    if (
+        not isinstance(values, (list, tuple))
+        or len(values) != 2
+        or not all(isinstance(v, Integral) and not isinstance(v, bool) for v in values)
+    ):
+        raise TypeError(f"{layer}: expected an int or a pair of ints for {name}, got {value!r}")
+    if min(values) < least:
+        raise ValueError(f"{layer}: expected {name} of at least {least}, got {value!r}")
+    return int(values[0]), int(values[1])

@@ -1,0 +1,157 @@
+"""Model: layers in a row, with the optimizer and the cost that train them.
+
+Above: users.  Below: layers, costs, optimizers.
+"""
+
+from corgi.layer.base import Layer
+
+
+class Model(Layer):
+    """Layers in a row, trained by an optimizer against a cost. A model is a layer itself.
+
+    Parameters
+    ----------
+    layers : sequence of callables, or one Layer
+        Layers, or functions of an Array.
+    optimizer : Optimizer, optional
+        For `update`.
+    cost : callable, optional
+        For `backward`: ``cost(output, target)`` gives one number, as the functions of `corgi.cost` do.
+
+    Raises
+    ------
+    TypeError
+        If something is not what it should be.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> from corgi import Model, activation, cost, initializer
+    >>> from corgi.layer import Dense
+    >>> from corgi.optimizer import GradientDescent
+    >>> corgi.seed(1)
+    >>> model = Model(
+    ...     [Dense(2, 16, initializer.he(), activation.relu), Dense(16, 2, initializer.he(), activation.softmax)],
+    ...     GradientDescent(0.5),
+    ...     cost.cross_entropy,
+    ... )
+    >>> for _ in range(100):
+    ...     output = model.forward([[0.0, 1.0], [1.0, 0.0]])
+    ...     loss = model.backward([0, 1])
+    ...     model.update()
+    >>> loss < 0.01
+    True
+    """
+
+    def __init__(self, layers, optimizer=None, cost=None):
+        self.layers = [layers] if isinstance(layers, Layer) else list(layers)
+        for position, layer in enumerate(self.layers, 1):
+            if not callable(layer):
+                raise TypeError(f"Model: expected layers or functions, got {type(layer).__name__} as layer {position}")
+        if optimizer is not None and not hasattr(optimizer, "step"):
+            raise TypeError(f"Model: expected an optimizer with a method step, got {type(optimizer).__name__}")
+        if cost is not None and not callable(cost):
+            raise TypeError(f"Model: expected a cost such as cost.mse, got {type(cost).__name__}")
+        self.optimizer = optimizer
+        self.cost = cost
+        self._output = None
+
+    def forward(self, x):
+        """The output of the last layer, which the model keeps for `backward`.
+
+        Parameters
+        ----------
+        x : array_like
+            Input of the first layer.
+
+        Returns
+        -------
+        Array
+
+        Raises
+        ------
+        Exception
+            What a layer raises. ValueError, TypeError and IndexError name the layer in the message, others in a note.
+        """
+        position = 0
+        try:
+            for layer in self.layers:
+                x = layer(x)
+                position += 1
+        except Exception as error:
+            if type(error) not in (ValueError, TypeError, IndexError):
+                error.add_note(f"in {self._place(position)}")
+                raise
+            raise type(error)(self._located(position, str(error))) from error
+        self._output = x
+        return x
+
+    def _place(self, position):
+        layer = self.layers[position]
+        return f"{type(self).__name__} > layer {position + 1} ({getattr(layer, '__name__', type(layer).__name__)})"
+
+    def _located(self, position, message):
+        """A layer's error message with the layer's place in front, which continues in that of a model inside the model."""
+        inner = type(self.layers[position]).__name__
+        nested = message.startswith(f"{inner} > layer ")
+        return self._place(position) + (message[len(inner) :] if nested else f": {message}")
+
+    def backward(self, target):
+        """Differentiate the cost of the last output, by every parameter.
+
+        Gradients add up until `update`. The output is given up: the next call needs another `forward`.
+
+        Parameters
+        ----------
+        target : array_like
+            As the cost wants it.
+
+        Returns
+        -------
+        float
+            The loss.
+
+        Raises
+        ------
+        ValueError
+            Without a cost, before `forward`, if nothing is tracked, or if the cost does not give one number.
+        """
+        if self.cost is None:
+            raise ValueError("Model.backward: expected a model with a cost; pass one: Model(layers, optimizer, cost)")
+        if self._output is None:
+            raise ValueError("Model.backward: expected a call of forward(x) before each backward(target)")
+        loss = self.cost(self._output, target)
+        if loss.size != 1:
+            raise ValueError(f"Model.backward: expected one number from the cost, got shape {loss.shape}")
+        if not loss.is_tracked:
+            raise ValueError(
+                "Model.backward: expected a tracked loss, got an untracked one; was forward run in no_tracking()?"
+            )
+        loss.backward()
+        self._output = None
+        return loss.item()
+
+    def update(self):
+        """Let the optimizer give every parameter new values, and clear the gradients.
+
+        Raises
+        ------
+        ValueError
+            Without an optimizer.
+        """
+        if self.optimizer is None:
+            raise ValueError("Model.update: expected a model with an optimizer; pass one: Model(layers, optimizer, cost)")
+        self.optimizer.step(self.parameters())
+
+    def __repr__(self):
+        parts = [_text(layer) for layer in self.layers]
+        parts += [f"{name}={_text(value)}" for name in ("optimizer", "cost") if (value := getattr(self, name)) is not None]
+        lines = [f"    {part},".replace("\n", "\n    ") for part in parts]
+        return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
+    def __getstate__(self):
+        return {**vars(self), "_output": None}
+
+
+def _text(value):
+    return getattr(value, "__name__", None) or repr(value)

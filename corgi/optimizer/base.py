@@ -1,0 +1,93 @@
+"""The base class of optimizers, and their settings, which are checked whenever they are set.
+
+Above: the optimizers.  Below: Array.
+"""
+
+import math
+from numbers import Real
+
+from corgi._core import Array
+
+
+class Setting:
+    """An attribute that holds a finite number of at least `least` and below `below`."""
+
+    def __init__(self, least=0.0, below=math.inf):
+        self.least, self.below = least, below
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __set__(self, instance, value):
+        owner = type(instance).__name__
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{owner}: expected a number for {self.name}, got {type(value).__name__}")
+        if not self.least <= value < self.below:  # false for NaN
+            interval = f"{self.name} in [{self.least:g}, {self.below:g})"
+            raise ValueError(f"{owner}: expected {interval}, got {value}")
+        instance.__dict__[self.name] = float(value)
+
+
+class Optimizer:
+    """Gives parameters new values. Subclasses define `update`.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At least 0; may be set anew between steps.
+
+    Attributes
+    ----------
+    state : dict
+        What the optimizer remembers of each parameter, by the parameter itself (its identity, not its values).
+
+    Examples
+    --------
+    >>> import corgi
+    >>> class SignDescent(corgi.optimizer.Optimizer):
+    ...     def update(self, parameter):
+    ...         if parameter.gradient is not None:
+    ...             corgi.assign(parameter, parameter.detach() - self.learning_rate * corgi.sign(parameter.gradient))
+    >>> p = corgi.arr([1.0, -1.0]).tracked()
+    >>> (p * p).backward()
+    >>> SignDescent(0.25).step([p])
+    >>> p
+    Array([ 0.75, -0.75], dtype=float64, tracked)
+    """
+
+    learning_rate = Setting()
+
+    def __init__(self, learning_rate):
+        self.learning_rate = learning_rate
+        self.state = {}
+
+    def step(self, parameters):
+        """Update parameters and clear their gradients; those without a gradient are left alone.
+
+        Parameters
+        ----------
+        parameters : iterable of Arrays
+
+        Raises
+        ------
+        TypeError
+            If a parameter is not a float Array.
+        """
+        if type(parameters) is Array:
+            raise TypeError(f"{type(self).__name__}.step: expected a list of Arrays, got an Array")
+        for parameter in parameters:
+            self.update(parameter)
+
+    def update(self, parameter):
+        """Update one parameter; subclasses define it.
+
+        Raises
+        ------
+        NotImplementedError
+            If a subclass does not.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: expected the optimizer to define update(self, parameter)")
+
+    def __repr__(self):
+        settings = [f"{name}={value!r}" for name, value in vars(self).items() if name != "state"]
+        return f"{type(self).__name__}({', '.join(settings)})"

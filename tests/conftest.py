@@ -1,0 +1,26 @@
+"""What every test run shares: a header that says what is tested, and settings that no test leaves changed."""
+
+import pytest
+
+import corgi
+from corgi.config import config
+
+
+def pytest_report_header():
+    """The backend, its library and the kernels in use, at the head of every run."""
+    c = config()
+    library = f" ({c['blas_library']})" if c["blas_library"] else ""
+    return f"corgi {c['version']}: BLAS {c['blas']}{library}, {c['instruction_set']} kernels, {c['threads']} threads"
+
+
+@pytest.fixture(autouse=True)
+def settings_are_restored():
+    """A test that changes the default dtype, the threads or the recording of this thread has to change them back."""
+
+    def settings():
+        recording = (corgi.ones(1).tracked() * 1).is_tracked
+        return corgi.get_default_dtype(), corgi.get_num_threads(), recording
+
+    before = settings()
+    yield
+    assert settings() == before

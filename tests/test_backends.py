@@ -1,0 +1,107 @@
+"""Which BLAS is really in use: what corgi says of itself, against the libraries that the process has loaded.
+
+CI sets CORGI_EXPECT_BLAS for each build: openblas, netlib, none, or fallback (built for OpenBLAS, without the extra).
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import corgi
+from corgi.config import config
+
+EXPECTED = os.environ.get("CORGI_EXPECT_BLAS")
+
+
+def loaded_libraries():
+    """Files of the BLAS libraries mapped into this process, without those of NumPy and SciPy."""
+    maps = pathlib.Path("/proc/self/maps").read_text()
+    files = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "blas" in line.rpartition("/")[2].lower()}
+    return {file for file in files if not any(folder in file for folder in ("numpy.libs", "scipy.libs"))}
+
+
+@pytest.fixture
+def report(capsys):
+    """The lines of show_config."""
+    corgi.show_config()
+    return capsys.readouterr().out
+
+
+needs_maps = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")
+
+
+def test_the_expected_backend_is_in_use():
+    c = config()
+    if EXPECTED is None:
+        pytest.skip("CORGI_EXPECT_BLAS is not set")
+    assert EXPECTED in ("openblas", "netlib", "none", "fallback")
+    assert c["blas"] == corgi.blas_backend() == ("none" if EXPECTED == "fallback" else EXPECTED)
+    assert c["blas_built"] == ("openblas" if EXPECTED == "fallback" else EXPECTED)
+
+
+@needs_maps
+@pytest.mark.skipif(corgi.blas_backend() != "openblas", reason="OpenBLAS is not in use")
+def test_openblas_is_the_wheels_library(report):
+    import scipy_openblas32
+
+    c = config()
+    library = pathlib.Path(c["blas_library"]).resolve()
+    assert library.is_relative_to(pathlib.Path(scipy_openblas32.__file__).resolve().parent)
+    assert loaded_libraries() == {str(library)}
+    assert c["blas_config"].startswith("OpenBLAS") and c["blas_note"] == ""
+    assert f"openblas ({c['blas_library']} OpenBLAS" in report and "not in use" not in report
+
+
+@needs_maps
+@pytest.mark.skipif(corgi.blas_backend() != "netlib", reason="the reference BLAS is not in use")
+def test_netlib_is_the_reference_library(report):
+    c = config()
+    library = pathlib.Path(c["blas_library"]).resolve()
+    assert library.name.startswith("libblas.so.3") and "openblas" not in str(library).lower()
+    assert loaded_libraries() == {str(library)}
+    assert b"openblas" not in library.read_bytes().lower()
+    assert f"netlib ({c['blas_library']}" in report
+
+
+@needs_maps
+@pytest.mark.skipif(corgi.blas_backend() != "none", reason="a BLAS library is in use")
+def test_without_a_library_none_is_loaded(report):
+    c = config()
+    assert (c["blas_library"], c["blas_config"]) == ("", "")
+    assert loaded_libraries() == set()
+    assert "none (built-in kernels)" in report
+    if c["blas_built"] == "openblas":
+        assert "scipy-openblas32 is not installed (pip install corgi[openblas])" in report
+        assert "built for openblas, not in use" in report
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("transposed", ["", "a", "b", "ab"])
+@pytest.mark.parametrize("m, n, k", [(1, 1, 1), (3, 5, 7), (64, 48, 33), (257, 130, 301)])
+def test_products_agree_with_numpy(m, n, k, transposed, dtype):
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(m, k)), generator.normal(size=(k, n))
+    left = corgi.array(a.T, dtype=dtype).T if "a" in transposed else corgi.array(a, dtype=dtype)
+    right = corgi.array(b.T, dtype=dtype).T if "b" in transposed else corgi.array(b, dtype=dtype)
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose((left @ right).numpy(), a @ b, rtol=tolerance, atol=tolerance * k)
+
+
+@pytest.mark.parametrize("level", config()["instruction_sets"])
+def test_products_at_every_instruction_set_level(level):
+    """The built-in product in a process of its own for each level."""
+    program = (
+        "import numpy as np, corgi\n"
+        "assert corgi.config.config()['instruction_set'] == %r\n"
+        "a, b = np.random.default_rng(1).normal(size=(2, 90, 90))\n"
+        "for dtype, tolerance in (('float32', 1e-4), ('float64', 1e-12)):\n"
+        "    product = corgi.array(a, dtype=dtype) @ corgi.array(b, dtype=dtype)\n"
+        "    np.testing.assert_allclose(product.numpy(), a @ b, rtol=tolerance, atol=tolerance)\n"
+        "whole = corgi.array((9 * a).astype(int)) @ corgi.array((9 * b).astype(int))\n"
+        "assert (whole.numpy() == (9 * a).astype(int) @ (9 * b).astype(int)).all()\n"
+    ) % level
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "CORGI_CPU": level})
