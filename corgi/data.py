@@ -61,6 +61,8 @@ def digits(dtype=None, seed=0, held_out=0.2, *, flat=True):
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
+        if error.name != "sklearn":
+            raise
         raise ModuleNotFoundError(
             "data.digits: expected scikit-learn, which is not installed; pip install corgi[examples]", name=error.name
         ) from error

@@ -545,7 +545,7 @@ def check_gradient(f, *args, order=2, step=1e-5, rtol=1e-5, atol=1e-6, samples=5
     """Compare the derivatives of a function with central differences, in float64.
 
     A result of more than one element is multiplied by random numbers and summed; the gradient of that is compared, element
-    by element, with ``(f(x + h) - f(x - h)) / 2h``. For order 2 the same is done with the gradient as the function, and so on.
+    by element, with ``(f(x + h) - f(x - h)) / 2h``. Order 2 does the same with the gradient as the function, and so on.
 
     Parameters
     ----------

@@ -405,11 +405,16 @@ def _number(value, op, name):
 
 
 def make(rule, shape, dtype, owner):
-    """A tracked array of a shape, made by a rule: what layers call."""
+    """A tracked array of a shape, made by a rule (`he()` for None): what layers call."""
+    if rule is None:
+        rule = he()
     if rule in (constant, glorot, he, lecun, normal, ones, uniform, zeros):
         raise TypeError(f"{owner}: expected an initializer, got the function that makes one; call it: {rule.__name__}()")
     if not callable(rule):
         raise TypeError(f"{owner}: expected an initializer such as initializer.he(), got {type(rule).__name__}")
+    dtype = get_default_dtype() if dtype is None else np.dtype(dtype)
+    if dtype not in (np.float64, np.float32):
+        raise TypeError(f"{owner}: expected dtype float64 or float32, got {dtype}")
     values = array(rule(shape, dtype), dtype).detach()
     if values.shape != shape:
         raise ValueError(f"{owner}: expected the initializer to make an array of shape {shape}, got {values.shape}")

@@ -3,6 +3,8 @@
 Above: users.  Below: layers, costs, optimizers.
 """
 
+from collections.abc import Iterable
+
 from corgi.layer.base import Layer
 
 
@@ -44,10 +46,14 @@ class Model(Layer):
     """
 
     def __init__(self, layers, optimizer=None, cost=None):
+        if not isinstance(layers, Layer) and not isinstance(layers, Iterable):
+            raise TypeError(f"Model: expected layers, got {type(layers).__name__}")
         self.layers = [layers] if isinstance(layers, Layer) else list(layers)
         for position, layer in enumerate(self.layers, 1):
             if not callable(layer):
                 raise TypeError(f"Model: expected layers or functions, got {type(layer).__name__} as layer {position}")
+        if isinstance(optimizer, type):
+            raise TypeError(f"Model: expected an optimizer, got the class {optimizer.__name__}; call it")
         if optimizer is not None and not hasattr(optimizer, "step"):
             raise TypeError(f"Model: expected an optimizer with a method step, got {type(optimizer).__name__}")
         if cost is not None and not callable(cost):

@@ -506,6 +506,22 @@ cdef class Array:
         return call_row(OP_clip, (self, minimum, maximum))
 
 
+# `Array.__new__(Array)` from Python would make a handle without values; wrap() does not go through this slot.
+cdef extern from *:
+    """
+    static PyObject *refuse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+    {
+        (void)type, (void)args, (void)kwargs;
+        PyErr_SetString(PyExc_TypeError, "Array: arrays are not made by calling the class; use corgi.array(values)");
+        return NULL;
+    }
+    #define REFUSE_NEW(type) ((PyTypeObject *)(type))->tp_new = refuse_new
+    """
+    void REFUSE_NEW(object)
+
+REFUSE_NEW(Array)
+
+
 # ---- handles
 
 cdef inline Array wrap(Tensor *t):
@@ -551,7 +567,13 @@ cdef Array contiguous_copy(Array a):
 
 
 cdef inline bint same_shape(const Tensor *a, const Tensor *b) noexcept:
-    return a.ndim == b.ndim and memcmp(a.shape, b.shape, a.ndim * sizeof(isize)) == 0
+    cdef int i
+    if a.ndim != b.ndim:
+        return False
+    for i in range(a.ndim):
+        if a.shape[i] != b.shape[i]:
+            return False
+    return True
 
 
 cdef tuple shape_tuple(int ndim, const isize *shape):

@@ -96,7 +96,7 @@ cdef extern from "runtime/tensor.h" nogil:
     void memory_trim(isize keep)
 
 cdef extern from "runtime/apply.h" nogil:
-    enum: APPLY_LONG
+    enum: APPLY_LONG, APPLY_SMALL
     void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bint heavy)
     void tensor_copy_out(const Tensor *t, void *out)
     void tensor_copy_in(const Tensor *t, const void *values)

@@ -32,14 +32,8 @@ cdef Array softmax_rows(int which, Array x):
             kernels.log_softmax[source.dtype](source.data, out.t.data, source.size // n, n)
         else:
             kernels.logsumexp[source.dtype](source.data, out.t.data, source.size // n, n)
-    elif out.t.size:
-        raise_empty_axis("logsumexp", x)
     tensor_release(source)
-    return out
-
-
-cdef int raise_empty_axis(str op, Array x) except -1:
-    raise ValueError(f"{op}: expected at least one element along the axis, got shape {x.shape}")
+    return filled(tensor_like(out.t), -np.inf) if which == LOGSUMEXP and n == 0 else out
 
 
 cdef Array softmax_last(Array x):
@@ -257,12 +251,15 @@ cdef Array dense_op(Array x, Array weight, Array bias, int activation):
         rows *= shape[i]
     shape[x.t.ndim - 1] = outputs
     cdef Array out = wrap(tensor_new(dtype, x.t.ndim, shape))
+    if <double> rows * inputs * outputs >= APPLY_LONG:  # other threads run meanwhile
+        x, weight = alias(x), alias(weight)
+        bias = None if bias is None else alias(bias)
     cdef Tensor *a = contiguous(x.t)
     cdef Tensor *f = gemm_ready(weight.t)
     cdef Tensor *b = NULL if bias is None else contiguous(bias.t)
     cdef Operand pf = gemm_operand(f)
     cdef void *bias_data = NULL if b == NULL else b.data
-    if <double> rows * inputs * outputs < 20000:
+    if <double> rows * inputs * outputs < APPLY_LONG:
         dense_forward(dtype, a.data, pf, bias_data, out.t.data, rows, inputs, outputs, activation)
     else:
         with nogil:

@@ -337,6 +337,8 @@ cdef int add_gradient(PyObject **slot, Array g, bint create_graph) except -1:
         kernels.accumulate[total.t.dtype](total.t.size, g.t.data, total.t.data)
         return 0
     cdef Array result = pointwise(OP_add, total, g, None)
+    if slot[0] != <PyObject *> total:  # another thread added to this gradient, or took it, meanwhile
+        return add_gradient(slot, g, create_graph)
     Py_INCREF(result)
     slot[0] = <PyObject *> result
     Py_DECREF(total)
@@ -541,6 +543,8 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
             raise MemoryError("backward: not enough memory for gradients")
         memset(w.grads, 0, w.count * sizeof(PyObject *))
         mark_wanted(&w, targets)
+        for root in roots if targets is None else ():
+            w.wanted[slot_of(&w, (<Array> root).node)] |= TARGET
         for root, seed in zip(roots, seeds):
             add_gradient(&w.grads[slot_of(&w, (<Array> root).node)], seed, create_graph)
         found = None if targets is None else [None] * len(targets)
@@ -595,12 +599,7 @@ cdef int backward(Array root, delta, bint create_graph) except -1:
         warnings.warn("backward: this array was not computed from tracked arrays, so only its own gradient is set; "
                       "call tracked() on what you differentiate by", stacklevel=2)
     leaf_node(root)
-    cdef bint kept = root.node.keeps
-    root.node.keeps = True
-    try:
-        walk_back([root], [seed], None, create_graph, False)
-    finally:
-        root.node.keeps = kept or root.node.vjp == NULL
+    walk_back([root], [seed], None, create_graph, False)
     return 0
 
 

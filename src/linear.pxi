@@ -70,13 +70,14 @@ cdef Array product(Array a, Array b):
         shape[i] = y if x == 1 else x
         batches *= shape[i]
     shape[ndim - 2], shape[ndim - 1] = m, n
+    a, b = steady(a), steady(b)
     cdef Array out = wrap(tensor_new(dtype, ndim, shape))
     cdef Tensor *ta = gemm_ready(a.t)
     cdef Tensor *tb = gemm_ready(b.t)
     cdef Operand pa = gemm_operand(ta), pb = gemm_operand(tb)
     cdef char *c = out.t.data
     cdef int size = itemsize(dtype)
-    if batches == 1 and <double> m * n * k < 20000:
+    if batches == 1 and <double> m * n * k < APPLY_LONG:
         matmul_into(dtype, pa.transposed, pb.transposed, m, n, k, pa.data, pa.leading, pb.data, pb.leading, 0, c, n)
     else:
         with nogil:
@@ -235,6 +236,7 @@ cdef Array convolution(int which, Array first, Array second, tuple geometry):
     """which 0: images * filters; 1: (gradient, filters) to images; 2: (images, gradient) to filters."""
     cdef Window w
     fill_window(&w, geometry)
+    first, second = alias(first), alias(second)  # other threads run meanwhile
     cdef isize images = first.t.shape[0]
     cdef isize filters = second.t.shape[1] if which == 2 else second.t.shape[0]
     cdef isize shape[4]

@@ -23,6 +23,11 @@ cdef Array pointwise(int op, Array x0, Array x1, Array x2):
     """Apply row `op`; x1 and x2 are None for ops of fewer inputs."""
     cdef int n = pointwise_ops[op].n_inputs, dtype = x0.t.dtype
     cdef const Tensor *operands[3]
+    cdef Array quick
+    if n == 2 and x1.t.dtype == dtype and x0.t.size <= APPLY_SMALL and same_shape(x0.t, x1.t):
+        quick = pointwise_small(op, x0, x1)
+        if quick is not None:
+            return quick
     if n > 1 and x1.t.dtype != dtype:
         dtype = promoted(dtype, x1.t.dtype)
     if n > 2 and x2.t.dtype != dtype:
@@ -45,9 +50,29 @@ cdef Array pointwise(int op, Array x0, Array x1, Array x2):
     cdef int kind = pointwise_ops[op].kind
     cdef Tensor *t = broadcast_result(op, n, operands, dtype if kind == KIND_FLOAT else BOOL)
     cdef Array out = wrap(t)
+    if t.size >= APPLY_LONG:  # other threads may run meanwhile and give these handles new values
+        x0 = alias(x0)
+        x1 = alias(x1) if n > 1 else None
+        x2 = alias(x2) if n > 2 else None
     run(kernel, n, operands, t, rows[op].heavy)
     if recording and kind == KIND_FLOAT and (x0.tracks or (n > 1 and x1.tracks) or (n > 2 and x2.tracks)):
         record_pointwise(op, n, out, x0, x1, x2)
+    return out
+
+
+cdef inline Array pointwise_small(int op, Array x0, Array x1):
+    """Two small operands of one shape and dtype, the commonest case; None where it is not that simple after all."""
+    cdef pointwise_fn kernel = kernels.forward[op][x0.t.dtype]
+    cdef char *args[3]
+    if kernel == NULL or pointwise_ops[op].kind != KIND_FLOAT or not (x0.t.contiguous and x1.t.contiguous):
+        return None
+    cdef Tensor *t = tensor_like(x0.t)
+    cdef Array out = wrap(t)
+    args[0], args[1], args[2] = x0.t.data, x1.t.data, t.data
+    if t.size:
+        kernel(t.size, args)
+    if recording and (x0.tracks or x1.tracks):
+        record_pointwise(op, 2, out, x0, x1, None)
     return out
 
 
@@ -72,7 +97,7 @@ cdef inline Tensor *broadcast_result(int op, int n, const Tensor **operands, int
         if not same_shape(operands[0], operands[k]):
             break
     else:
-        t = tensor_new(dtype, operands[0].ndim, operands[0].shape)
+        t = tensor_like(operands[0]) if dtype == operands[0].dtype else tensor_new(dtype, operands[0].ndim, operands[0].shape)
         if t == NULL:
             raise MemoryError(f"{name_of(op)}: not enough memory for the result")
         return t
@@ -104,17 +129,12 @@ cdef inline str name_of(int op):
 
 
 cdef inline int run(pointwise_fn kernel, int n, const Tensor **operands, Tensor *out, bint heavy) except -1:
-    """Run a kernel; long ones let other Python threads run meanwhile."""
-    cdef int k
+    """Run a kernel on operands that the caller holds; long ones let other Python threads run meanwhile."""
     if out.size < APPLY_LONG:
         apply(kernel, n, operands, out, heavy)
-        return 0
-    for k in range(n):  # another thread may drop, or an optimizer replace, what the operands belong to
-        tensor_retain(<Tensor *> operands[k])
-    with nogil:
-        apply(kernel, n, operands, out, heavy)
-    for k in range(n):
-        tensor_release(<Tensor *> operands[k])
+    else:
+        with nogil:
+            apply(kernel, n, operands, out, heavy)
     return 0
 
 
@@ -166,7 +186,7 @@ cdef int pointwise_vjp(Walk *w, Node *n, Array g) except -1:
         for k in range(n.n_inputs):
             operands[1 + k] = n.saved[k] if n.saved[k] != NULL else g.t
         operands[1 + n.n_inputs] = n.saved[SAVED_OUTPUT] if n.saved[SAVED_OUTPUT] != NULL else g.t
-        t = tensor_new(n.dtype, n.ndim, n.shape)
+        t = tensor_like(g.t)
         gradient = wrap(t)
         run(kernels.vjp[n.op][i][n.dtype], n.n_inputs + 2, operands, t, rows[n.op].heavy)
         send(w, n, i, gradient)
@@ -438,7 +458,8 @@ cdef int register_rows() except -1:
                                 | 8 * ("y" in names))
         names = set()
         words(formula, names)
-        rows[op].heavy = bool(names - {"x", "x0", "x1", "x2", "C", "where", "absolute", "sign", "floor", "ceil", "rint", "sqrt"})
+        rows[op].heavy = bool(names - {"x", "x0", "x1", "x2", "C", "where", "absolute", "sign", "floor", "ceil", "rint", "sqrt",
+                                      "maximum", "minimum"})
         name = pointwise_ops[op].name
         ROW_NUMBERS[name.decode()] = op
         doc = documentation(op).encode()

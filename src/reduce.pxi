@@ -50,6 +50,11 @@ cdef Tensor *reduce_axes(Tensor *source, int mask, reduce_fn kernel, int dtype) 
     return x
 
 
+cdef inline Array steady(Array x):
+    """A handle that other threads cannot give new values, for an op that lets them run before it records."""
+    return alias(x) if x.t.size >= APPLY_LONG else x
+
+
 cdef int axis_mask(axis, int ndim, str op) except -1:
     cdef int mask = 0
     for i in axes_of(axis, ndim, op):
@@ -85,6 +90,7 @@ cdef Array with_axes(Array x, int mask, int ndim):
 
 
 cdef Array sum_axes(Array x, int mask, bint keepdims):
+    x = steady(x)
     cdef Tensor *t = reduce_axes(x.t, mask, kernels.sum[x.t.dtype], x.t.dtype)
     if not keepdims:
         drop_axes(t, mask)
@@ -267,7 +273,7 @@ def prod(a, axis=None, *, bint keepdims=False):
     >>> corgi.prod([2.0, 3.0, 4.0]).item()
     24.0
     """
-    cdef Array x = summable(a, "prod")
+    cdef Array x = steady(summable(a, "prod"))
     cdef int mask = axis_mask(axis, x.t.ndim, "prod")
     cdef Tensor *t = reduce_axes(x.t, mask, kernels.prod[x.t.dtype], x.t.dtype)
     if not keepdims:
@@ -294,20 +300,25 @@ cdef int prod_vjp(Walk *w, Node *n, Array g) except -1:
 
 
 cdef Array product_of_others(Array x):
-    """For each element along the last axis the product of all the others: right also where elements are zero."""
+    """For each element along the last axis the product of all the others: right also where elements are zero.
+
+    Neighbours are multiplied, the others of each pair found in the same way, and each neighbour's share is that times its partner.
+    """
     cdef isize size = x.t.shape[x.t.ndim - 1]
     if size <= 1:
         return ones_like(x)
-    left, right = split(x, [size // 2], -1)
-    return concatenate([product_of_others(left) * prod(right, -1, keepdims=True),
-                        product_of_others(right) * prod(left, -1, keepdims=True)], -1)
+    if size % 2:
+        x = concatenate([x, ones(x.shape[:x.t.ndim - 1] + (1,), x.dtype)], -1)
+    left, right = x[..., 0::2], x[..., 1::2]
+    others = product_of_others(left * right)
+    return reshape(stack([others * right, others * left], -1), x.shape)[..., :size]
 
 
 # ---- extremes
 
 cdef Array extreme(a, axis, bint keepdims, bint largest):
     op = "max" if largest else "min"
-    cdef Array x = as_operand(a, op)
+    cdef Array x = steady(as_operand(a, op))
     cdef int mask = axis_mask(axis, x.t.ndim, op)
     if count_over(x.t, mask) == 0:
         raise ValueError(f"{op}: expected at least one element along the axis, got shape {x.shape}")

@@ -92,16 +92,17 @@ def test_products_agree_with_numpy(m, n, k, transposed, dtype):
 
 
 @pytest.mark.parametrize("level", config()["instruction_sets"])
-def test_products_at_every_instruction_set_level(level):
+def test_products_at_every_instruction_set_level(level, tmp_path):
     """The built-in product in a process of its own for each level."""
     program = (
-        "import numpy as np, corgi\n"
-        "assert corgi.config.config()['instruction_set'] == %r\n"
+        "import sys, numpy as np, corgi\n"
+        "assert corgi.config.config()['instruction_set'] == sys.argv[1]\n"
         "a, b = np.random.default_rng(1).normal(size=(2, 90, 90))\n"
         "for dtype, tolerance in (('float32', 1e-4), ('float64', 1e-12)):\n"
         "    product = corgi.array(a, dtype=dtype) @ corgi.array(b, dtype=dtype)\n"
         "    np.testing.assert_allclose(product.numpy(), a @ b, rtol=tolerance, atol=tolerance)\n"
         "whole = corgi.array((9 * a).astype(int)) @ corgi.array((9 * b).astype(int))\n"
         "assert (whole.numpy() == (9 * a).astype(int) @ (9 * b).astype(int)).all()\n"
-    ) % level
-    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "CORGI_CPU": level})
+    )
+    environment = {**os.environ, "CORGI_CPU": level}
+    subprocess.run([sys.executable, "-c", program, level], check=True, cwd=tmp_path, env=environment)

@@ -8,16 +8,14 @@ import functools
 import itertools
 import operator
 import os
-import pathlib
-import subprocess
-import sys
+import warnings
 
 import numpy as np
 import pytest
 
 import corgi
 
-from .ops import CONTIGUOUS, DIFFERENTIABLE, DTYPES, FLOATS, LAYOUTS, OPS, ORACLE, POINTWISE, sample
+from .ops import CONTIGUOUS, DIFFERENTIABLE, DTYPES, FLOATS, LAYOUTS, OPS, ORACLE, POINTWISE, run_at_level, sample
 
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
 BY_NAME = {str(op): op for op in OPS}
@@ -35,11 +33,10 @@ def by_op(ops):
 
 
 def close(got, expected, rtol, atol=0.0):
-    """Equal but for rounding: relative to the element, or to the largest element by `atol`."""
-    with np.errstate(all="ignore"):
-        finite = np.abs(expected[np.isfinite(expected)], dtype=np.float64) if np.size(expected) else np.zeros(0)
-    scale = finite.max() if finite.size else 0.0
-    np.testing.assert_allclose(np.asarray(got), expected, rtol=rtol, atol=atol * scale)
+    """Equal but for rounding: by `rtol` of the element, or by `atol` of the largest one (of 1, if that is larger)."""
+    expected = np.asarray(expected)
+    scale = np.abs(expected, where=np.isfinite(expected), out=np.ones(expected.shape)).max(initial=1.0)
+    np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol * scale)
 
 
 def check(op, inputs, views=None, rounding=64):
@@ -61,10 +58,10 @@ def expected_dtype(op, inputs):
     """NumPy's promotion, except that arithmetic with bools gives int64."""
     if op.kind != "float":
         return {"index": np.int64}.get(op.kind, np.bool_)
-    if any(x.dtype.kind == "f" for x in inputs):
+    if any(x.dtype.kind == "f" for x in inputs) and op.name != "astype":
         return np.result_type(*inputs)
-    counted = op.row is not None or op.name in ("sum", "prod", "cumsum", "mean", "var", "std", "matmul", "astype")
-    return op.oracle(*inputs).dtype if counted else np.result_type(*inputs)
+    keeps_bool = op.row is None and op.expression(ORACLE, *inputs).dtype == np.bool_
+    return np.bool_ if keeps_bool else op.oracle(*inputs).dtype
 
 
 # ---- values
@@ -102,17 +99,13 @@ def test_python_numbers(op, dtype):
     """A Python number takes the array's dtype, unless its kind is the larger one."""
     x = op.samples(dtype, [(5, 3)] * 2)
     for number in (2, 1.5, True):
-        kind = np.array(number) if np.array(number).dtype.kind > x[0].dtype.kind else np.array(number, x[0].dtype)
-        if isinstance(number, float) and x[0].dtype.kind != "f":
-            kind = np.array(number)
-        for arguments, inputs in [((x[0], number), (x[0], kind)), ((number, x[1]), (kind, x[1]))]:
-            arrays = [corgi.array(a) if isinstance(a, np.ndarray) else a for a in arguments]
-            result = op(*arrays)
-            expected = op.oracle(*inputs)
-            assert result.dtype == expected_dtype(
-                op, [i.astype(kind.dtype) for i in inputs] if kind.dtype.kind == "f" else inputs
-            )
-            close(result, expected, 64 * EPS.get(str(result.dtype), 0.0))
+        wide = np.asarray(number)
+        if "bif".index(wide.dtype.kind) <= "bif".index(x[0].dtype.kind):
+            wide = wide.astype(dtype)
+        for arguments, inputs in [((corgi.array(x[0]), number), (x[0], wide)), ((number, corgi.array(x[1])), (wide, x[1]))]:
+            result = op(*arguments)
+            assert result.dtype == expected_dtype(op, [a.astype(wide.dtype) for a in inputs])
+            close(result, op.oracle(*inputs), 64 * EPS.get(str(result.dtype), 0.0))
 
 
 OPERATORS = {
@@ -207,8 +200,6 @@ def test_special_values(op, dtype):
     special = SPECIAL if dtype == "float64" else np.array([*SPECIAL[:10], 1e-45, 1e38])
     special = special if len(op.shapes) < 3 else special[:8]
     inputs = [x.astype(dtype).ravel() for x in np.meshgrid(*[special] * len(op.shapes))]
-    if op.name == "clip":
-        inputs = [x[inputs[1] <= inputs[2]] for x in inputs]
     result = np.asarray(op(*inputs))
     with np.errstate(all="ignore"):
         expected = np.asarray(op.expression(ORACLE, *inputs))
@@ -248,7 +239,7 @@ def test_special_values_elsewhere():
         inputs = op.samples()
         inputs[0].flat[0] = nan
         with np.errstate(all="ignore"):
-            np.testing.assert_array_equal(np.isnan(op(*inputs)), np.isnan(op.oracle(*inputs)))
+            np.testing.assert_array_equal(corgi.isnan(op(*inputs)), np.isnan(op.oracle(*inputs)))
 
 
 @pytest.mark.parametrize("name", ["add", "subtract", "multiply", "power", "negative", "absolute", "square", "sum", "cumsum"])
@@ -279,8 +270,7 @@ def test_empty(op):
     for shape in [(0, 3, 4), (2, 3, 0)]:
         x = np.zeros(shape)
         try:
-            with np.testing.suppress_warnings() as quiet:
-                quiet.filter(RuntimeWarning)
+            with warnings.catch_warnings(action="ignore"):
                 expected = np.asarray(op.expression(ORACLE, x))
         except ValueError:
             with pytest.raises(ValueError, match=f"{op.name}: "):
@@ -306,14 +296,14 @@ def test_large(op, dtype):
             if op.kind == "float":
                 result.backward(corgi.array(sample(np.random.default_rng(1), result.shape, (-1.0, 1.0), dtype)))
             runs.append([np.asarray(x) for x in (result, *(a.gradient for a in arrays)) if x is not None])
-    close(runs[0][0], op.oracle(*inputs), 1000 * EPS[dtype], 64 * EPS[dtype])
+    close(runs[0][0], op.oracle(*inputs), 1000 * EPS[dtype], 256 * EPS[dtype])
     for one, two in zip(*runs, strict=True):
         np.testing.assert_array_equal(one.view(f"V{one.itemsize}"), two.view(f"V{two.itemsize}"))
 
 
 # ---- gradients
 
-STEP = 2e-3
+STEP = 2e-4
 
 
 def differences(function, xs):
@@ -362,7 +352,7 @@ def test_vjp(op, layout):
 
     plain = gradients_of(op, bases, layout, corgi.array(g))
     for got, expected in zip(plain, differences(loss, bases), strict=True):
-        close(got, expected, 1e-6, 1e-8)
+        close(got, expected, 1e-6, 1e-9)
 
 
 @by_op([op for op in DIFFERENTIABLE if op.row and len(op.shapes) > 1])
@@ -432,7 +422,7 @@ def test_untracked_under_no_tracking(op):
     with corgi.no_tracking():
         result = op(*arrays)
     assert expected.is_tracked
-    assert not result.is_tracked
+    assert not result.is_tracked or result is arrays[0]
     np.testing.assert_array_equal(result, expected)
     assert not op(*op.samples()).is_tracked
 
@@ -522,16 +512,14 @@ def test_astype_gradient():
 # ---- instruction sets
 
 
+def test_level_in_use():
+    config = corgi.config.config()
+    assert config["instruction_set"] == os.environ.get("CORGI_CPU", config["instruction_sets"][0])
+
+
 @pytest.mark.skipif("CORGI_CPU" in os.environ, reason="runs at one level")
 @pytest.mark.parametrize("level", corgi.config.config()["instruction_sets"][1:])
 def test_levels(level):
     """The tests of values and gradients at the levels below the best one that this CPU has."""
-    chosen = "test_sizes or test_special or test_large or (test_vjp and contiguous) or (test_values and contiguous)"
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, "-k", chosen],
-        env=os.environ | {"CORGI_CPU": level, "PYTHONPATH": str(pathlib.Path(corgi.__file__).parent.parent)},
-        cwd=pathlib.Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stdout[-3000:]
+    chosen = "level_in_use or test_sizes or test_special or test_large or (test_vjp and contiguous) or (test_values and contiguous)"
+    run_at_level(level, __file__, chosen)

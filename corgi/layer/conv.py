@@ -73,7 +73,7 @@ class Conv(Layer):
         self.stride = pair(stride, "Conv", "stride", 1)
         self.padding = pair(padding, "Conv", "padding", 0)
         self.dilation = pair(dilation, "Conv", "dilation", 1)
-        self.weight = rules.make(initializer or rules.he(), shape, dtype, "Conv")
+        self.weight = rules.make(initializer, shape, dtype, "Conv")
         self.bias = zeros(shape[0], self.weight.dtype).tracked() if bias else None
         self.activation = get_activation(activation)
 

@@ -50,7 +50,7 @@ class Dense(Layer):
 
     def __init__(self, input_size, output_size, initializer=None, activation=None, *, bias=True, dtype=None):
         shape = (size(output_size, "Dense", "output_size"), size(input_size, "Dense", "input_size"))
-        self.weight = rules.make(initializer or rules.he(), shape, dtype, "Dense")
+        self.weight = rules.make(initializer, shape, dtype, "Dense")
         self.bias = zeros(shape[0], self.weight.dtype).tracked() if bias else None
         self.activation = get_activation(activation)
 

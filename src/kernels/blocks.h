@@ -28,8 +28,7 @@ static inline void run_tasks(task_fn task, void *context, isize n_tasks, bool la
     if (large)
         parallel(task, context, n_tasks);
     else
-        for (isize i = 0; i < n_tasks; i++)
-            task(context, i);
+        for (isize i = 0; i < n_tasks; i++) task(context, i);
 }
 
 /* The tasks of a reduction of (outer, n, inner) along n: blocks of outer, by strips of columns, by parts of n.
@@ -53,8 +52,7 @@ static inline Grid grid_of(isize outer, isize n, isize inner)
     Grid g = {.outer = outer, .n = n, .inner = inner, .block = larger(outer, 1), .part = n, .parts = 1};
     g.large = total >= LARGE;
     g.width = smaller(larger(inner, 1), MAX_WIDTH);
-    if (g.large)
-        g.block = larger(1, TASK / slab);
+    if (g.large) g.block = larger(1, TASK / slab);
     g.strips = blocks_of(inner, g.width);
     isize tasks = blocks_of(outer, g.block) * g.strips;
     if (g.large && tasks < FEW) {
@@ -89,28 +87,22 @@ enum { RUN = 2048, LANES = 32 };
     {                                                                                                                       \
         if (n < LANES) {                                                                                                    \
             T total = IDENTITY;                                                                                             \
-            for (isize i = 0; i < n; i++)                                                                                   \
-                total = JOIN(total, x[i]);                                                                                  \
+            for (isize i = 0; i < n; i++) total = JOIN(total, x[i]);                                                        \
             return total;                                                                                                   \
         }                                                                                                                   \
         T lane[LANES];                                                                                                      \
-        for (isize k = 0; k < LANES; k++)                                                                                   \
-            lane[k] = x[k];                                                                                                 \
+        for (isize k = 0; k < LANES; k++) lane[k] = x[k];                                                                   \
         isize i = LANES;                                                                                                    \
         for (; i + LANES <= n; i += LANES)                                                                                  \
-            for (isize k = 0; k < LANES; k++)                                                                               \
-                lane[k] = JOIN(lane[k], x[i + k]);                                                                          \
-        for (isize k = 0; k < n - i; k++)                                                                                   \
-            lane[k] = JOIN(lane[k], x[i + k]);                                                                              \
+            for (isize k = 0; k < LANES; k++) lane[k] = JOIN(lane[k], x[i + k]);                                            \
+        for (isize k = 0; k < n - i; k++) lane[k] = JOIN(lane[k], x[i + k]);                                                \
         for (isize half = LANES / 2; half > 0; half /= 2)                                                                   \
-            for (isize k = 0; k < half; k++)                                                                                \
-                lane[k] = JOIN(lane[k], lane[k + half]);                                                                    \
+            for (isize k = 0; k < half; k++) lane[k] = JOIN(lane[k], lane[k + half]);                                       \
         return lane[0];                                                                                                     \
     }                                                                                                                       \
     static __attribute__((unused)) ACC name(const T *x, isize n)                                                            \
     {                                                                                                                       \
-        if (n <= RUN)                                                                                                       \
-            return name##_short(x, n);                                                                                      \
+        if (n <= RUN) return name##_short(x, n);                                                                            \
         isize half = blocks_of(n / 2, RUN) * RUN;                                                                           \
         ACC left = name(x, half), right = name(x + half, n - half);                                                         \
         return JOIN(left, right);                                                                                           \

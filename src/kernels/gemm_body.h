@@ -24,7 +24,8 @@ typedef struct {
 #define TILE_COLS NAME(TILE_COLS)
 #define Factor NAME(Factor)
 
-INLINE Factor NAME(part)(Factor x, isize i, isize p) {
+INLINE Factor NAME(part)(Factor x, isize i, isize p)
+{
     x.data += i * x.across + p * x.along;
     return x;
 }
@@ -34,7 +35,8 @@ INLINE Factor NAME(part)(Factor x, isize i, isize p) {
 
 /* c (rows, cols) = or += a b, where whole vectors of b are contiguous (b.across is 1). */
 INLINE void NAME(tile)(int rows, int vectors, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize valid_rows,
-                       isize cols) {
+                       isize cols)
+{
     enum { MAX_ROWS = TILE_ROWS > 8 ? TILE_ROWS : 8 };
     Vector sum[MAX_ROWS][2] = {0};
     for (isize p = 0; p < k; p++) {
@@ -68,7 +70,8 @@ INLINE void NAME(tile)(int rows, int vectors, isize k, Factor a, Factor b, bool 
 }
 
 /* out (k, width) = count <= width rows of a (or columns of b), turned around, and zeros beyond them. */
-INLINE void NAME(pack_panel)(int width, isize count, isize k, Factor x, T *out) {
+INLINE void NAME(pack_panel)(int width, isize count, isize k, Factor x, T *out)
+{
     if (count < width) memset(out, 0, (size_t)(k * width) * sizeof(T));
     isize i = 0;
     if (x.across == 1 && count == width) {
@@ -89,19 +92,22 @@ INLINE void NAME(pack_panel)(int width, isize count, isize k, Factor x, T *out) 
 
 /* ---- Packed ---- */
 
-static void NAME(pack_a)(isize m, isize k, Factor a, T *out) {
+static void NAME(pack_a)(isize m, isize k, Factor a, T *out)
+{
     for (isize i = 0; i < m; i += TILE_ROWS) {
         NAME(pack_panel)(TILE_ROWS, least(TILE_ROWS, m - i), k, part(a, i, 0), out + i * k);
     }
 }
 
-static void NAME(pack_b)(isize n, isize k, Factor b, T *out) {
+static void NAME(pack_b)(isize n, isize k, Factor b, T *out)
+{
     for (isize j = 0; j < n; j += TILE_COLS) {
         NAME(pack_panel)(TILE_COLS, least(TILE_COLS, n - j), k, part(b, j, 0), out + j * k);
     }
 }
 
-static void NAME(packed_block)(isize m, isize n, isize k, const T *a, const T *b, bool add, T *c, isize ldc) {
+static void NAME(packed_block)(isize m, isize n, isize k, const T *a, const T *b, bool add, T *c, isize ldc)
+{
     for (isize j = 0; j < n; j += TILE_COLS) {
         isize cols = least(TILE_COLS, n - j);
         for (isize i = 0; i < m; i += TILE_ROWS) {
@@ -118,7 +124,8 @@ static void NAME(packed_block)(isize m, isize n, isize k, const T *a, const T *b
 }
 
 /* False, and nothing done, where there is no memory for the blocks. */
-static bool NAME(packed)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc) {
+static bool NAME(packed)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
+{
     isize depth = least(k, BLOCK_K);
     isize rows = (least(m, BLOCK_M) + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
     isize cols = (least(n, BLOCK_N) + TILE_COLS - 1) / TILE_COLS * TILE_COLS;
@@ -145,7 +152,8 @@ static bool NAME(packed)(isize m, isize n, isize k, Factor a, Factor b, bool add
 
 /* One panel of columns of c. A narrow one takes more rows at a time: enough independent sums to hide the latency of
  * addition. */
-INLINE void NAME(direct_panel)(int vectors, isize m, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols) {
+INLINE void NAME(direct_panel)(int vectors, isize m, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols)
+{
     isize i = 0;
     if (vectors == 1) {
         for (; i + 8 <= m; i += 8) NAME(tile)(8, vectors, k, part(a, i, 0), b, add, c + i * ldc, ldc, 8, cols);
@@ -156,7 +164,8 @@ INLINE void NAME(direct_panel)(int vectors, isize m, isize k, Factor a, Factor b
 }
 
 /* Panels of b are read where they are, or through a buffer where they are transposed or end within a vector. */
-static void NAME(direct)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc) {
+static void NAME(direct)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
+{
     T buffer[BLOCK_K * TILE_COLS];
     for (isize p = 0; p < k; p += BLOCK_K) {
         isize kp = least(BLOCK_K, k - p);
@@ -180,7 +189,8 @@ static void NAME(direct)(isize m, isize n, isize k, Factor a, Factor b, bool add
 /* ---- Matrix times vector: y[i] = or += sum over p < k of matrix[i, p] x[p] ---- */
 
 /* Contiguous rows and x: four dot products at a time. */
-static void NAME(matvec_rows)(isize m, isize k, Factor matrix, const T *x, bool add, T *y, isize y_stride) {
+static void NAME(matvec_rows)(isize m, isize k, Factor matrix, const T *x, bool add, T *y, isize y_stride)
+{
     for (isize i = 0; i < m; i += 4) {
         isize rows = least(4, m - i), p = 0;
         const T *row[4];
@@ -209,7 +219,8 @@ static void NAME(matvec_rows)(isize m, isize k, Factor matrix, const T *x, bool 
 }
 
 /* Contiguous columns and y: y is a sum of columns, four at a time. */
-static void NAME(matvec_cols)(isize m, isize k, Factor matrix, const T *x, isize x_stride, T *restrict y) {
+static void NAME(matvec_cols)(isize m, isize k, Factor matrix, const T *x, isize x_stride, T *restrict y)
+{
     memset(y, 0, (size_t)m * sizeof(T));
     isize p = 0;
     for (; p + 4 <= k; p += 4) {
@@ -224,7 +235,8 @@ static void NAME(matvec_cols)(isize m, isize k, Factor matrix, const T *x, isize
 }
 
 /* Either, in pieces: x is gathered into a buffer where it is strided, y made in one and scattered. */
-static void NAME(matvec)(isize m, isize k, Factor matrix, const T *x, isize x_stride, bool add, T *y, isize y_stride) {
+static void NAME(matvec)(isize m, isize k, Factor matrix, const T *x, isize x_stride, bool add, T *y, isize y_stride)
+{
     enum { PIECE = 1024 };
     T buffer[PIECE];
     if (matrix.along == 1 && x_stride == 1) {
@@ -249,7 +261,8 @@ static void NAME(matvec)(isize m, isize k, Factor matrix, const T *x, isize x_st
 
 /* ---- The entry in the table ---- */
 
-static void NAME(product)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc) {
+static void NAME(product)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
+{
     if (m < 4 && m <= n && (k > SHORT || b.across == 1)) {
         for (isize i = 0; i < m; i++) NAME(matvec)(n, k, b, part(a, i, 0).data, a.along, add, c + i * ldc, 1);
     } else if (n < 4) {
@@ -261,7 +274,8 @@ static void NAME(product)(isize m, isize n, isize k, Factor a, Factor b, bool ad
 }
 
 void KERNEL(NAME(gemm))(bool trans_a, bool trans_b, isize m, isize n, isize k, const void *a, isize lda, const void *b,
-                        isize ldb, int beta, void *c, isize ldc) {
+                        isize ldb, int beta, void *c, isize ldc)
+{
     if (k > 0) {
         Factor left = {a, trans_a ? 1 : lda, trans_a ? lda : 1}, right = {b, trans_b ? ldb : 1, trans_b ? 1 : ldb};
         NAME(product)(m, n, k, left, right, beta, c, ldc);

@@ -82,8 +82,7 @@ typedef struct {
     {                                                                                                                       \
         const FROM *restrict x = c->x;                                                                                      \
         TO *restrict out = c->out;                                                                                          \
-        for (isize i = first; i < last; i++)                                                                                \
-            out[i] = CONVERT(x[i]);                                                                                         \
+        for (isize i = first; i < last; i++) out[i] = CONVERT(x[i]);                                                        \
         break;                                                                                                              \
     }
 
@@ -132,8 +131,7 @@ typedef struct {
         const isize from = index * TASK, to = smaller(a->n, from + TASK);                                                   \
         const T *restrict x = a->x;                                                                                         \
         T *restrict acc = a->acc;                                                                                           \
-        for (isize i = from; i < to; i++)                                                                                   \
-            acc[i] += x[i];                                                                                                 \
+        for (isize i = from; i < to; i++) acc[i] += x[i];                                                                   \
     }                                                                                                                       \
     void KERNEL(accumulate_##suffix)(isize n, const void *x, void *acc)                                                     \
     {                                                                                                                       \
@@ -157,23 +155,20 @@ DEFINE_ACCUMULATE(double, f64)
 #define FILL_LOOP(T)                                                                                                        \
     {                                                                                                                       \
         T *to = out, item = *(const T *)value;                                                                              \
-        for (isize i = 0; i < n; i++)                                                                                       \
-            to[i] = item;                                                                                                   \
+        for (isize i = 0; i < n; i++) to[i] = item;                                                                         \
         break;                                                                                                              \
     }
 #define STRIDED_LOOP(T)                                                                                                     \
     {                                                                                                                       \
         const T *restrict from = x;                                                                                         \
         T *restrict to = out;                                                                                               \
-        for (isize i = 0; i < n; i++)                                                                                       \
-            to[i * to_stride] = from[i * from_stride];                                                                      \
+        for (isize i = 0; i < n; i++) to[i * to_stride] = from[i * from_stride];                                            \
         break;                                                                                                              \
     }
 
 void KERNEL(fill)(isize n, void *out, const void *value, int itemsize)
 {
-    if (n > 0)
-        BY_ITEMSIZE(itemsize, FILL_LOOP)
+    if (n > 0) BY_ITEMSIZE(itemsize, FILL_LOOP)
 }
 
 ALWAYS_INLINE void copy_strided(isize n, const void *x, isize from_stride, void *out, isize to_stride, int itemsize)
@@ -241,8 +236,7 @@ static void take_task(void *context, isize index)
 void KERNEL(take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner_bytes)
 {
     const isize rows = outer * k;
-    if (rows * inner_bytes == 0)
-        return;
+    if (rows * inner_bytes == 0) return;
     const bool large = rows * inner_bytes >= 4 * LARGE;
     Take t = {x, index, out, outer, n, k, inner_bytes, large ? larger(1, 4 * TASK / inner_bytes) : rows};
     run_tasks(take_task, &t, blocks_of(rows, t.block), large);
@@ -260,16 +254,13 @@ void KERNEL(take)(const void *x, const int64_t *index, void *out, isize outer, i
         if (width == inner)                                                                                                 \
             memset(out, 0, t->n * inner * sizeof(T));                                                                       \
         else                                                                                                                \
-            for (isize i = 0; i < t->n; i++)                                                                                \
-                memset(out + i * inner, 0, width * sizeof(T));                                                              \
+            for (isize i = 0; i < t->n; i++) memset(out + i * inner, 0, width * sizeof(T));                                 \
         if (inner == 1)                                                                                                     \
-            for (isize j = 0; j < t->k; j++)                                                                                \
-                out[t->index[j]] += g[j];                                                                                   \
+            for (isize j = 0; j < t->k; j++) out[t->index[j]] += g[j];                                                      \
         else                                                                                                                \
             for (isize j = 0; j < t->k; j++) {                                                                              \
                 T *restrict row = out + t->index[j] * inner;                                                                \
-                for (isize c = 0; c < width; c++)                                                                           \
-                    row[c] += g[j * inner + c];                                                                             \
+                for (isize c = 0; c < width; c++) row[c] += g[j * inner + c];                                               \
             }                                                                                                               \
     }                                                                                                                       \
     void KERNEL(take_add_##suffix)(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,           \
@@ -277,11 +268,9 @@ void KERNEL(take)(const void *x, const int64_t *index, void *out, isize outer, i
     {                                                                                                                       \
         enum { MIN_STRIP = 32 };                                                                                            \
         const bool large = outer * (n + k) * inner >= LARGE;                                                                \
-        if (outer * n * inner == 0)                                                                                         \
-            return;                                                                                                         \
+        if (outer * n * inner == 0) return;                                                                                 \
         Take t = {g, index, out, outer, n, k, inner, inner};                                                                \
-        if (large && outer < 16)                                                                                            \
-            t.block = smaller(inner, larger(MIN_STRIP, blocks_of(inner, 16)));                                              \
+        if (large && outer < 16) t.block = smaller(inner, larger(MIN_STRIP, blocks_of(inner, 16)));                         \
         run_tasks(take_add_task_##suffix, &t, outer * blocks_of(inner, t.block), large);                                    \
     }
 
@@ -337,11 +326,9 @@ typedef struct {
     ALWAYS_INLINE void add_strided_##suffix(T *restrict target, isize a, const T *restrict source, isize b, isize n)        \
     {                                                                                                                       \
         if (a == 1 && b == 1)                                                                                               \
-            for (isize i = 0; i < n; i++)                                                                                   \
-                target[i] += source[i];                                                                                     \
+            for (isize i = 0; i < n; i++) target[i] += source[i];                                                           \
         else                                                                                                                \
-            for (isize i = 0; i < n; i++)                                                                                   \
-                target[i * a] += source[i * b];                                                                             \
+            for (isize i = 0; i < n; i++) target[i * a] += source[i * b];                                                   \
     }
 
 /* A task is one channel. */
@@ -360,15 +347,12 @@ typedef struct {
             for (isize oh = tap.top; oh < tap.bottom; oh++) {                                                               \
                 const T *restrict source = image + (tap.y + oh * w->stride_h) * w->width;                                   \
                 T *restrict row = column + oh * w->out_w;                                                                   \
-                for (isize i = 0; i < tap.left; i++)                                                                        \
-                    row[i] = 0;                                                                                             \
+                for (isize i = 0; i < tap.left; i++) row[i] = 0;                                                            \
                 if (w->stride_w == 1 && count > 0)                                                                          \
                     memcpy(row + tap.left, source + tap.x + tap.left, count * sizeof(T));                                   \
                 else                                                                                                        \
-                    for (isize i = tap.left; i < tap.right; i++)                                                            \
-                        row[i] = source[tap.x + i * w->stride_w];                                                           \
-                for (isize i = tap.right; i < w->out_w; i++)                                                                \
-                    row[i] = 0;                                                                                             \
+                    for (isize i = tap.left; i < tap.right; i++) row[i] = source[tap.x + i * w->stride_w];                  \
+                for (isize i = tap.right; i < w->out_w; i++) row[i] = 0;                                                    \
             }                                                                                                               \
             memset(column + tap.bottom * w->out_w, 0, (w->out_h - tap.bottom) * w->out_w * sizeof(T));                      \
         }                                                                                                                   \
@@ -377,8 +361,7 @@ typedef struct {
     {                                                                                                                       \
         WindowTasks t = {w, image, column};                                                                                 \
         const isize work = w->channels * w->kernel_h * w->kernel_w * w->out_h * w->out_w;                                   \
-        if (work > 0)                                                                                                       \
-            run_tasks(im2col_task_##suffix, &t, w->channels, work >= LARGE);                                                \
+        if (work > 0) run_tasks(im2col_task_##suffix, &t, w->channels, work >= LARGE);                                      \
     }                                                                                                                       \
     static void col2im_task_##suffix(void *context, isize channel)                                                          \
     {                                                                                                                       \
@@ -397,8 +380,7 @@ typedef struct {
     {                                                                                                                       \
         WindowTasks t = {w, column, image};                                                                                 \
         const isize work = w->channels * w->kernel_h * w->kernel_w * w->out_h * w->out_w;                                   \
-        if (w->channels * w->height * w->width > 0)                                                                         \
-            run_tasks(col2im_task_##suffix, &t, w->channels, work >= LARGE);                                                \
+        if (w->channels * w->height * w->width > 0) run_tasks(col2im_task_##suffix, &t, w->channels, work >= LARGE);        \
     }
 
 /* A task is one plane. */
@@ -428,11 +410,9 @@ enum { POOL_TILE = 1024 };
                                        isize first_row, isize rows, isize first_column, isize columns)                      \
     {                                                                                                                       \
         T best[POOL_TILE];                                                                                                  \
-        for (isize i = 0; i < rows * columns; i++)                                                                          \
-            best[i] = -(T)INFINITY;                                                                                         \
+        for (isize i = 0; i < rows * columns; i++) best[i] = -(T)INFINITY;                                                  \
         for (isize i = 0; i < rows; i++)                                                                                    \
-            for (isize j = 0; j < columns; j++)                                                                             \
-                at[(first_row + i) * w->out_w + first_column + j] = -1;                                                     \
+            for (isize j = 0; j < columns; j++) at[(first_row + i) * w->out_w + first_column + j] = -1;                     \
         for (isize k = 0; k < w->kernel_h * w->kernel_w; k++) {                                                             \
             const Tap tap = tap_of(w, k / w->kernel_w, k % w->kernel_w);                                                    \
             const isize left = larger(tap.left, first_column), stride = w->stride_w;                                        \
@@ -471,18 +451,15 @@ enum { POOL_TILE = 1024 };
     }                                                                                                                       \
     void KERNEL(window_sum_##suffix)(const Window *w, const void *x, void *out, isize images)                               \
     {                                                                                                                       \
-        if (w->out_h * w->out_w > 0)                                                                                        \
-            over_planes_##suffix(window_sum_task_##suffix, w, x, out, images);                                              \
+        if (w->out_h * w->out_w > 0) over_planes_##suffix(window_sum_task_##suffix, w, x, out, images);                     \
     }                                                                                                                       \
     void KERNEL(window_spread_##suffix)(const Window *w, const void *g, void *out, isize images)                            \
     {                                                                                                                       \
-        if (w->height * w->width > 0)                                                                                       \
-            over_planes_##suffix(window_spread_task_##suffix, w, g, out, images);                                           \
+        if (w->height * w->width > 0) over_planes_##suffix(window_spread_task_##suffix, w, g, out, images);                 \
     }                                                                                                                       \
     void KERNEL(max_pool_index_##suffix)(const Window *w, const void *x, int64_t *index, isize images)                      \
     {                                                                                                                       \
-        if (w->out_h * w->out_w > 0)                                                                                        \
-            over_planes_##suffix(max_pool_task_##suffix, w, x, index, images);                                              \
+        if (w->out_h * w->out_w > 0) over_planes_##suffix(max_pool_task_##suffix, w, x, index, images);                     \
     }
 
 #define DEFINE_WINDOWS(T, suffix)                                                                                           \

@@ -7,6 +7,7 @@
 #include "kernels.h"
 
 /* ONE: the kernel takes an itemsize or dtypes; ALL: one for each dtype; NUMBERS: all but bool; FLOATS: float32, float64. */
+// clang-format off
 #define KERNEL_LIST(ONE, ALL, NUMBERS, FLOATS)                                                                               \
     ONE(select) ONE(cast) ONE(fill) ONE(gather_strided) ONE(scatter_strided) ONE(take)                                       \
     ALL(max) ALL(min) ALL(argmax) ALL(argmin)                                                                                \
@@ -14,6 +15,7 @@
     FLOATS(accumulate) FLOATS(softmax) FLOATS(log_softmax) FLOATS(logsumexp) FLOATS(softmax_cross_entropy)                   \
     FLOATS(take_add) FLOATS(im2col) FLOATS(col2im) FLOATS(max_pool_index) FLOATS(window_sum) FLOATS(window_spread)           \
     FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(sgd) FLOATS(adam)
+// clang-format on
 
 #define PROTOTYPE(member, name) extern __typeof__(*((Kernels *)0)->member) KERNEL(name);
 #define PROTOTYPE_ONE(name) PROTOTYPE(name, name)

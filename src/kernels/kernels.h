@@ -25,9 +25,9 @@ typedef void (*reduce_fn)(const void *x, void *out, isize outer, isize n, isize 
 
 /* One window geometry for convolution and pooling of (channels, height, width) images. */
 typedef struct {
-    isize channels, height, width;         /* of the image, before padding */
-    isize kernel_h, kernel_w;              /* of the window */
-    isize out_h, out_w;                    /* number of window positions */
+    isize channels, height, width; /* of the image, before padding */
+    isize kernel_h, kernel_w;      /* of the window */
+    isize out_h, out_w;            /* number of window positions */
     isize stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
 } Window;
 
@@ -63,8 +63,7 @@ typedef struct {
      * inner_bytes is inner * itemsize. */
     void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner_bytes);
     /* The adjoint: out (outer, n, inner)[:, index, :] += g (outer, k, inner); out is zeroed by the kernel. */
-    void (*take_add[N_DTYPES])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,
-                               isize inner);
+    void (*take_add[N_DTYPES])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner);
 
     /* im2col: column (channels * kernel_h * kernel_w, out_h * out_w) of one image; col2im: its adjoint (sums). */
     void (*im2col[N_DTYPES])(const Window *w, const void *image, void *column);

@@ -4,14 +4,15 @@
 #include <stddef.h>
 
 #define UNARY_ROW(name, domain, sentence, f, dx) {#name, "unary", domain, sentence, #f, KIND_FLOAT, 1, {#dx, NULL, NULL}},
-#define BINARY_ROW(name, domain, sentence, f, dx0, dx1)                                                                               \
+#define BINARY_ROW(name, domain, sentence, f, dx0, dx1)                                                                     \
     {#name, "binary", domain, sentence, #f, KIND_FLOAT, 2, {#dx0, #dx1, NULL}},
-#define TERNARY_ROW(name, domain, sentence, f, dx0, dx1, dx2)                                                                         \
+#define TERNARY_ROW(name, domain, sentence, f, dx0, dx1, dx2)                                                               \
     {#name, "ternary", domain, sentence, #f, KIND_FLOAT, 3, {#dx0, #dx1, #dx2}},
-#define COMPARE_ROW(name, symbol, sentence, f) {#name, "compare", "(-inf, inf)", sentence, #f, KIND_COMPARE, 2, {NULL, NULL, NULL}},
+#define COMPARE_ROW(name, symbol, sentence, f)                                                                              \
+    {#name, "compare", "(-inf, inf)", sentence, #f, KIND_COMPARE, 2, {NULL, NULL, NULL}},
 #define LOGIC_ROW(name, sentence, f) {#name, "logic", "bool", sentence, #f, KIND_LOGIC, 2, {NULL, NULL, NULL}},
-#define PREDICATE_ROW(name, sentence, f) {#name, "predicate", "(-inf, inf)", sentence, #f, KIND_PREDICATE, 1, {NULL, NULL, NULL}},
+#define PREDICATE_ROW(name, sentence, f)                                                                                    \
+    {#name, "predicate", "(-inf, inf)", sentence, #f, KIND_PREDICATE, 1, {NULL, NULL, NULL}},
 
 const PointwiseOp pointwise_ops[] = {
-    POINTWISE_ROWS(UNARY_ROW, BINARY_ROW, TERNARY_ROW, COMPARE_ROW, LOGIC_ROW, PREDICATE_ROW)
-};
+    POINTWISE_ROWS(UNARY_ROW, BINARY_ROW, TERNARY_ROW, COMPARE_ROW, LOGIC_ROW, PREDICATE_ROW)};

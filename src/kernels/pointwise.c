@@ -3,8 +3,8 @@
  * Above: table.c, which puts the two tables below into Kernels.  Below: pointwise.h (the formulas), vecmath.h (exp, log ...).
  * Kernels see contiguous operands only: runtime/apply.c stages the others through small buffers in cache.
  */
-#include "kernels.h"
 #include "pointwise.h"
+#include "kernels.h"
 #include "vecmath.h"
 
 #include <math.h>
@@ -32,31 +32,31 @@ static inline int64_t integer_remainder(int64_t a, int64_t b)
 }
 
 /* Python's (and NumPy's) division with remainder: the remainder has the divisor's sign, also when it is zero. */
-#define DEFINE_DIVISION(T, suffix, fmod, floor, copysign)                                                                             \
-    static inline T remainder_##suffix(T a, T b)                                                                                      \
-    {                                                                                                                                 \
-        T r = fmod(a, b);                                                                                                             \
-        if (r == 0) return b == 0 ? r : copysign((T)0, b);                                                                            \
-        return (r < 0) != (b < 0) ? r + b : r;                                                                                        \
-    }                                                                                                                                 \
-    static inline T floor_divide_##suffix(T a, T b)                                                                                   \
-    {                                                                                                                                 \
-        if (b == 0) return a / b;                                                                                                     \
-        T r = fmod(a, b), q = (a - r) / b;                                                                                            \
-        if (r != 0 && (r < 0) != (b < 0)) q -= 1;                                                                                     \
-        if (q == 0) return copysign((T)0, a / b);                                                                                     \
-        T whole = floor(q);                                                                                                           \
-        return q - whole > (T)0.5 ? whole + 1 : whole;                                                                                \
+#define DEFINE_DIVISION(T, suffix, fmod, floor, copysign)                                                                   \
+    static inline T remainder_##suffix(T a, T b)                                                                            \
+    {                                                                                                                       \
+        T r = fmod(a, b);                                                                                                   \
+        if (r == 0) return b == 0 ? r : copysign((T)0, b);                                                                  \
+        return (r < 0) != (b < 0) ? r + b : r;                                                                              \
+    }                                                                                                                       \
+    static inline T floor_divide_##suffix(T a, T b)                                                                         \
+    {                                                                                                                       \
+        if (b == 0) return a / b;                                                                                           \
+        T r = fmod(a, b), q = (a - r) / b;                                                                                  \
+        if (r != 0 && (r < 0) != (b < 0)) q -= 1;                                                                           \
+        if (q == 0) return copysign((T)0, a / b);                                                                           \
+        T whole = floor(q);                                                                                                 \
+        return q - whole > (T)0.5 ? whole + 1 : whole;                                                                      \
     }
 DEFINE_DIVISION(float, f32, fmodf, floorf, copysignf)
 DEFINE_DIVISION(double, f64, fmod, floor, copysign)
 
-#define DEFINE_LOGADDEXP(T, suffix, fabs)                                                                                             \
-    static inline T logaddexp_##suffix(T a, T b)                                                                                      \
-    {                                                                                                                                 \
-        T larger = a > b ? a : b, gap = fabs(a - b);                                                                                  \
-        T sum = larger + vm_log1p_##suffix(vm_exp_##suffix(-gap));                                                                    \
-        return a == b ? a + (T)0.69314718055994530942 : a != a ? a : b != b ? b : sum;                                                \
+#define DEFINE_LOGADDEXP(T, suffix, fabs)                                                                                   \
+    static inline T logaddexp_##suffix(T a, T b)                                                                            \
+    {                                                                                                                       \
+        T larger = a > b ? a : b, gap = fabs(a - b);                                                                        \
+        T sum = larger + vm_log1p_##suffix(vm_exp_##suffix(-gap));                                                          \
+        return a == b ? a + (T)0.69314718055994530942 : a != a ? a : b != b ? b : sum;                                      \
     }
 DEFINE_LOGADDEXP(float, f32, fabsf)
 DEFINE_LOGADDEXP(double, f64, fabs)
@@ -66,82 +66,82 @@ DEFINE_LOGADDEXP(double, f64, fabs)
 #define FN(name) JOIN(name, SUFFIX)
 
 /* Operands that a formula does not name are dropped by the compiler. */
-#define UNARY_FORWARD(name, R, f)                                                                                                     \
-    static void FN(name##_forward)(isize n, char *const *args)                                                                        \
-    {                                                                                                                                 \
-        const T *restrict px = (const T *)args[0];                                                                                    \
-        R *restrict out = (R *)args[1];                                                                                               \
-        for (isize i = 0; i < n; i++) {                                                                                               \
-            const T x = px[i];                                                                                                        \
-            out[i] = (R)(f);                                                                                                          \
-        }                                                                                                                             \
+#define UNARY_FORWARD(name, R, f)                                                                                           \
+    static void FN(name##_forward)(isize n, char *const *args)                                                              \
+    {                                                                                                                       \
+        const T *restrict px = (const T *)args[0];                                                                          \
+        R *restrict out = (R *)args[1];                                                                                     \
+        for (isize i = 0; i < n; i++) {                                                                                     \
+            const T x = px[i];                                                                                              \
+            out[i] = (R)(f);                                                                                                \
+        }                                                                                                                   \
     }
-#define UNARY_KERNELS(name, domain, sentence, f, dx)                                                                                  \
-    UNARY_FORWARD(name, T, f)                                                                                                         \
-    static void FN(name##_vjp)(isize n, char *const *args)                                                                            \
-    {                                                                                                                                 \
-        const T *restrict pg = (const T *)args[0], *restrict px = (const T *)args[1], *restrict py = (const T *)args[2];              \
-        T *restrict out = (T *)args[3];                                                                                               \
-        for (isize i = 0; i < n; i++) {                                                                                               \
-            const T g = pg[i], x = px[i], y = py[i];                                                                                  \
-            (void)x, (void)y;                                                                                                         \
-            out[i] = (T)(dx);                                                                                                         \
-        }                                                                                                                             \
+#define UNARY_KERNELS(name, domain, sentence, f, dx)                                                                        \
+    UNARY_FORWARD(name, T, f)                                                                                               \
+    static void FN(name##_vjp)(isize n, char *const *args)                                                                  \
+    {                                                                                                                       \
+        const T *restrict pg = (const T *)args[0], *restrict px = (const T *)args[1], *restrict py = (const T *)args[2];    \
+        T *restrict out = (T *)args[3];                                                                                     \
+        for (isize i = 0; i < n; i++) {                                                                                     \
+            const T g = pg[i], x = px[i], y = py[i];                                                                        \
+            (void)x, (void)y;                                                                                               \
+            out[i] = (T)(dx);                                                                                               \
+        }                                                                                                                   \
     }
 
-#define BINARY_VJP(name, d)                                                                                                           \
-    static void FN(name)(isize n, char *const *args)                                                                                  \
-    {                                                                                                                                 \
-        const T *restrict pg = (const T *)args[0], *restrict px0 = (const T *)args[1], *restrict px1 = (const T *)args[2];            \
-        const T *restrict py = (const T *)args[3];                                                                                    \
-        T *restrict out = (T *)args[4];                                                                                               \
-        for (isize i = 0; i < n; i++) {                                                                                               \
-            const T g = pg[i], x0 = px0[i], x1 = px1[i], y = py[i];                                                                   \
-            (void)g, (void)x0, (void)x1, (void)y;                                                                                     \
-            out[i] = (T)(d);                                                                                                          \
-        }                                                                                                                             \
+#define BINARY_VJP(name, d)                                                                                                 \
+    static void FN(name)(isize n, char *const *args)                                                                        \
+    {                                                                                                                       \
+        const T *restrict pg = (const T *)args[0], *restrict px0 = (const T *)args[1], *restrict px1 = (const T *)args[2];  \
+        const T *restrict py = (const T *)args[3];                                                                          \
+        T *restrict out = (T *)args[4];                                                                                     \
+        for (isize i = 0; i < n; i++) {                                                                                     \
+            const T g = pg[i], x0 = px0[i], x1 = px1[i], y = py[i];                                                         \
+            (void)g, (void)x0, (void)x1, (void)y;                                                                           \
+            out[i] = (T)(d);                                                                                                \
+        }                                                                                                                   \
     }
-#define BINARY_FORWARD(name, R, f)                                                                                                    \
-    static void FN(name##_forward)(isize n, char *const *args)                                                                        \
-    {                                                                                                                                 \
-        const T *restrict px0 = (const T *)args[0], *restrict px1 = (const T *)args[1];                                               \
-        R *restrict out = (R *)args[2];                                                                                               \
-        for (isize i = 0; i < n; i++) {                                                                                               \
-            const T x0 = px0[i], x1 = px1[i];                                                                                         \
-            out[i] = (R)(f);                                                                                                          \
-        }                                                                                                                             \
+#define BINARY_FORWARD(name, R, f)                                                                                          \
+    static void FN(name##_forward)(isize n, char *const *args)                                                              \
+    {                                                                                                                       \
+        const T *restrict px0 = (const T *)args[0], *restrict px1 = (const T *)args[1];                                     \
+        R *restrict out = (R *)args[2];                                                                                     \
+        for (isize i = 0; i < n; i++) {                                                                                     \
+            const T x0 = px0[i], x1 = px1[i];                                                                               \
+            out[i] = (R)(f);                                                                                                \
+        }                                                                                                                   \
     }
-#define BINARY_KERNELS(name, domain, sentence, f, dx0, dx1)                                                                           \
-    BINARY_FORWARD(name, T, f)                                                                                                        \
-    BINARY_VJP(name##_vjp0, dx0)                                                                                                      \
+#define BINARY_KERNELS(name, domain, sentence, f, dx0, dx1)                                                                 \
+    BINARY_FORWARD(name, T, f)                                                                                              \
+    BINARY_VJP(name##_vjp0, dx0)                                                                                            \
     BINARY_VJP(name##_vjp1, dx1)
 
-#define TERNARY_VJP(name, d)                                                                                                          \
-    static void FN(name)(isize n, char *const *args)                                                                                  \
-    {                                                                                                                                 \
-        const T *restrict pg = (const T *)args[0], *restrict px0 = (const T *)args[1], *restrict px1 = (const T *)args[2];            \
-        const T *restrict px2 = (const T *)args[3], *restrict py = (const T *)args[4];                                                \
-        T *restrict out = (T *)args[5];                                                                                               \
-        for (isize i = 0; i < n; i++) {                                                                                               \
-            const T g = pg[i], x0 = px0[i], x1 = px1[i], x2 = px2[i], y = py[i];                                                      \
-            (void)g, (void)x0, (void)x1, (void)x2, (void)y;                                                                           \
-            out[i] = (T)(d);                                                                                                          \
-        }                                                                                                                             \
+#define TERNARY_VJP(name, d)                                                                                                \
+    static void FN(name)(isize n, char *const *args)                                                                        \
+    {                                                                                                                       \
+        const T *restrict pg = (const T *)args[0], *restrict px0 = (const T *)args[1], *restrict px1 = (const T *)args[2];  \
+        const T *restrict px2 = (const T *)args[3], *restrict py = (const T *)args[4];                                      \
+        T *restrict out = (T *)args[5];                                                                                     \
+        for (isize i = 0; i < n; i++) {                                                                                     \
+            const T g = pg[i], x0 = px0[i], x1 = px1[i], x2 = px2[i], y = py[i];                                            \
+            (void)g, (void)x0, (void)x1, (void)x2, (void)y;                                                                 \
+            out[i] = (T)(d);                                                                                                \
+        }                                                                                                                   \
     }
-#define TERNARY_FORWARD(name, R, f)                                                                                                   \
-    static void FN(name##_forward)(isize n, char *const *args)                                                                        \
-    {                                                                                                                                 \
-        const T *restrict px0 = (const T *)args[0], *restrict px1 = (const T *)args[1], *restrict px2 = (const T *)args[2];           \
-        R *restrict out = (R *)args[3];                                                                                               \
-        for (isize i = 0; i < n; i++) {                                                                                               \
-            const T x0 = px0[i], x1 = px1[i], x2 = px2[i];                                                                            \
-            out[i] = (R)(f);                                                                                                          \
-        }                                                                                                                             \
+#define TERNARY_FORWARD(name, R, f)                                                                                         \
+    static void FN(name##_forward)(isize n, char *const *args)                                                              \
+    {                                                                                                                       \
+        const T *restrict px0 = (const T *)args[0], *restrict px1 = (const T *)args[1], *restrict px2 = (const T *)args[2]; \
+        R *restrict out = (R *)args[3];                                                                                     \
+        for (isize i = 0; i < n; i++) {                                                                                     \
+            const T x0 = px0[i], x1 = px1[i], x2 = px2[i];                                                                  \
+            out[i] = (R)(f);                                                                                                \
+        }                                                                                                                   \
     }
-#define TERNARY_KERNELS(name, domain, sentence, f, dx0, dx1, dx2)                                                                     \
-    TERNARY_FORWARD(name, T, f)                                                                                                       \
-    TERNARY_VJP(name##_vjp0, dx0)                                                                                                     \
-    TERNARY_VJP(name##_vjp1, dx1)                                                                                                     \
+#define TERNARY_KERNELS(name, domain, sentence, f, dx0, dx1, dx2)                                                           \
+    TERNARY_FORWARD(name, T, f)                                                                                             \
+    TERNARY_VJP(name##_vjp0, dx0)                                                                                           \
+    TERNARY_VJP(name##_vjp1, dx1)                                                                                           \
     TERNARY_VJP(name##_vjp2, dx2)
 
 #define COMPARE_KERNELS(name, symbol, sentence, f) BINARY_FORWARD(name, uint8_t, f)
@@ -171,6 +171,8 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #define where(condition, a, b) ((condition) ? (a) : (b))
 #define C(constant) ((T)(constant))
 #define sign(x) where((x) > 0, C(1), where((x) < 0, C(-1), x))
+#define maximum(a, b) where((a) > (b), (a), where((b) >= (a), (b), (a) + (b)))
+#define minimum(a, b) where((a) < (b), (a), where((b) <= (a), (b), (a) + (b)))
 #define exp(x) FN(vm_exp)(x)
 #define expm1(x) FN(vm_expm1)(x)
 #define log(x) FN(vm_log)(x)
@@ -188,7 +190,7 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #define logaddexp(a, b) FN(logaddexp)(a, b)
 #define floor_divide(a, b) FN(floor_divide)(a, b)
 #define remainder(a, b) FN(remainder)(a, b)
-#define FLOAT_KERNELS                                                                                                                 \
+#define FLOAT_KERNELS                                                                                                       \
     POINTWISE_ROWS(UNARY_KERNELS, BINARY_KERNELS, TERNARY_KERNELS, COMPARE_KERNELS, IGNORE, PREDICATE_KERNELS)
 #define IGNORE(...)
 
@@ -231,29 +233,24 @@ FLOAT_KERNELS
 FLOAT_KERNELS
 
 #define FLOAT_ROW(name, ...) [OP_##name] = {[FLOAT32] = name##_forward_f32, [FLOAT64] = name##_forward_f64},
-#define COMPARE_ROW(name, ...)                                                                                                        \
-    [OP_##name] = {name##_forward_b8, name##_forward_i64, name##_forward_f32, name##_forward_f64},
+#define COMPARE_ROW(name, ...) [OP_##name] = {name##_forward_b8, name##_forward_i64, name##_forward_f32, name##_forward_f64},
 #define LOGIC_ROW(name, ...) [OP_##name] = {[BOOL] = name##_forward_b8},
 #define INTEGER_ROW(name, f) [OP_##name][INT64] = name##_forward_i64,
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init" /* integer kernels are added to rows that stand already */
 const pointwise_fn KERNEL(pointwise_forward)[N_POINTWISE][N_DTYPES] = {
-    POINTWISE_ROWS(FLOAT_ROW, FLOAT_ROW, FLOAT_ROW, COMPARE_ROW, LOGIC_ROW, FLOAT_ROW)
-    POINTWISE_INTEGER1(INTEGER_ROW)
-    POINTWISE_INTEGER2(INTEGER_ROW)
-    POINTWISE_INTEGER3(INTEGER_ROW)
-};
+    POINTWISE_ROWS(FLOAT_ROW, FLOAT_ROW, FLOAT_ROW, COMPARE_ROW, LOGIC_ROW, FLOAT_ROW) POINTWISE_INTEGER1(INTEGER_ROW)
+        POINTWISE_INTEGER2(INTEGER_ROW) POINTWISE_INTEGER3(INTEGER_ROW)};
 #pragma GCC diagnostic pop
 
 #define UNARY_VJPS(name, ...) [OP_##name] = {{[FLOAT32] = name##_vjp_f32, [FLOAT64] = name##_vjp_f64}},
-#define BINARY_VJPS(name, ...)                                                                                                        \
-    [OP_##name] = {{[FLOAT32] = name##_vjp0_f32, [FLOAT64] = name##_vjp0_f64},                                                        \
+#define BINARY_VJPS(name, ...)                                                                                              \
+    [OP_##name] = {{[FLOAT32] = name##_vjp0_f32, [FLOAT64] = name##_vjp0_f64},                                              \
                    {[FLOAT32] = name##_vjp1_f32, [FLOAT64] = name##_vjp1_f64}},
-#define TERNARY_VJPS(name, ...)                                                                                                       \
-    [OP_##name] = {{[FLOAT32] = name##_vjp0_f32, [FLOAT64] = name##_vjp0_f64},                                                        \
-                   {[FLOAT32] = name##_vjp1_f32, [FLOAT64] = name##_vjp1_f64},                                                        \
+#define TERNARY_VJPS(name, ...)                                                                                             \
+    [OP_##name] = {{[FLOAT32] = name##_vjp0_f32, [FLOAT64] = name##_vjp0_f64},                                              \
+                   {[FLOAT32] = name##_vjp1_f32, [FLOAT64] = name##_vjp1_f64},                                              \
                    {[FLOAT32] = name##_vjp2_f32, [FLOAT64] = name##_vjp2_f64}},
 const pointwise_fn KERNEL(pointwise_vjp)[N_POINTWISE][3][N_DTYPES] = {
-    POINTWISE_ROWS(UNARY_VJPS, BINARY_VJPS, TERNARY_VJPS, IGNORE, IGNORE, IGNORE)
-};
+    POINTWISE_ROWS(UNARY_VJPS, BINARY_VJPS, TERNARY_VJPS, IGNORE, IGNORE, IGNORE)};

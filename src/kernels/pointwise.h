@@ -19,6 +19,7 @@
  */
 #pragma once
 
+// clang-format off
 #define POINTWISE_UNARY(UNARY)                                                                                                        \
     UNARY(negative, "(-inf, inf)", "Negation, ``-x``.", -x, -g)                                                                       \
     UNARY(absolute, "(-inf, inf)", "Absolute value; the derivative at 0 is 0.", absolute(x), g * sign(x))                             \
@@ -56,8 +57,8 @@
     BINARY(multiply, "(-inf, inf)", "Product, ``x0 * x1``.", x0 * x1, g * x1, g * x0)                                                 \
     BINARY(divide, "(-inf, inf)", "Quotient, ``x0 / x1``.", x0 / x1, g / x1, -g * y / x1)                                             \
     BINARY(power, "(0, inf)", "``x0`` to the power ``x1``.", power(x0, x1),                                                           \
-           g * where(x1 == 0, 0, x1 * power(x0, x1 - 1)),                                                                             \
-           g * where(x0 == 0, where(x1 < 0, -y, 0), y * log(x0)))                                                                     \
+           g * x1 * power(x0, where(x1 == 0, 1, x1 - 1)),                                                                             \
+           g * where(x0 == 0, where(x1 < 0, -y, 0), y * log(where(x0 == 0, 1, x0))))                                                  \
     BINARY(maximum, "(-inf, inf)", "The larger of two values, NaN if one is NaN; a tie shares the gradient.",                         \
            where(x0 > x1, x0, where(x1 >= x0, x1, x0 + x1)),                                                                          \
            where(x0 > x1, g, where(x0 == x1, g / 2, 0)), where(x1 > x0, g, where(x0 == x1, g / 2, 0)))                                \
@@ -75,9 +76,9 @@
 
 #define POINTWISE_TERNARY(TERNARY)                                                                                                    \
     TERNARY(axpy, "(-inf, inf)", "``x0 * x1 + x2`` in one pass, with x0 usually a number.", x0 * x1 + x2, g * x1, g * x0, g)          \
-    TERNARY(clip, "(-inf, inf)", "x0 limited to the interval from x1 to x2 (None: no bound); NaN stays NaN.",                                          \
-            where(x0 < x1, x1, where(x0 > x2, x2, x0)),                                                                               \
-            where(x0 < x1, 0, where(x0 > x2, 0, g)), where(x0 < x1, g, 0), where(x0 < x1, 0, where(x0 > x2, g, 0)))
+    TERNARY(clip, "(-inf, inf)", "x0 limited to the interval from x1 to x2 (None: no bound); NaN stays NaN, x2 wins.",                                          \
+            minimum(maximum(x0, x1), x2), where(x0 < x1, 0, where(x0 > x2, 0, g)),                                                    \
+            where(x0 < x1, where(x1 > x2, 0, g), 0), where(x0 > x2, g, where(x1 > x2, g, 0)))
 
 #define POINTWISE_COMPARE(COMPARE)                                                                                                    \
     COMPARE(equal, "==", "True where ``x0 == x1``.", x0 == x1)                                                                        \
@@ -118,7 +119,7 @@
 
 #define POINTWISE_INTEGER3(INTEGER3)                                                                                                  \
     INTEGER3(axpy, (int64_t)((uint64_t)x0 * (uint64_t)x1 + (uint64_t)x2))                                                             \
-    INTEGER3(clip, x0 < x1 ? x1 : x0 > x2 ? x2 : x0)
+    INTEGER3(clip, (x0 < x1 ? x1 : x0) > x2 ? x2 : (x0 < x1 ? x1 : x0))
 
 /* The ops in order of their numbers, with one macro for each kind. */
 #define POINTWISE_ROWS(UNARY, BINARY, TERNARY, COMPARE, LOGIC, PREDICATE)                                                             \
@@ -128,10 +129,12 @@
     POINTWISE_COMPARE(COMPARE)                                                                                                        \
     POINTWISE_LOGIC(LOGIC)                                                                                                            \
     POINTWISE_PREDICATE(PREDICATE)
+// clang-format on
 
 #define POINTWISE_ENUM(name, ...) OP_##name,
 enum {
-    POINTWISE_ROWS(POINTWISE_ENUM, POINTWISE_ENUM, POINTWISE_ENUM, POINTWISE_ENUM, POINTWISE_ENUM, POINTWISE_ENUM) N_POINTWISE
+    POINTWISE_ROWS(POINTWISE_ENUM, POINTWISE_ENUM, POINTWISE_ENUM, POINTWISE_ENUM, POINTWISE_ENUM, POINTWISE_ENUM)
+        N_POINTWISE
 };
 
 enum { KIND_FLOAT, KIND_COMPARE, KIND_LOGIC, KIND_PREDICATE };

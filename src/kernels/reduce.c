@@ -30,18 +30,14 @@ typedef struct {
         isize i = 0;                                                                                                        \
         for (; i + LANES <= rows; i += LANES) {                                                                             \
             T total[LANES];                                                                                                 \
-            for (isize k = 0; k < LANES; k++)                                                                               \
-                total[k] = x[(i + k) * n];                                                                                  \
+            for (isize k = 0; k < LANES; k++) total[k] = x[(i + k) * n];                                                    \
             for (isize c = 1; c < n; c++)                                                                                   \
-                for (isize k = 0; k < LANES; k++)                                                                           \
-                    total[k] = JOIN(total[k], x[(i + k) * n + c]);                                                          \
-            for (isize k = 0; k < LANES; k++)                                                                               \
-                out[i + k] = total[k];                                                                                      \
+                for (isize k = 0; k < LANES; k++) total[k] = JOIN(total[k], x[(i + k) * n + c]);                            \
+            for (isize k = 0; k < LANES; k++) out[i + k] = total[k];                                                        \
         }                                                                                                                   \
         for (; i < rows; i++) {                                                                                             \
             T total = x[i * n];                                                                                             \
-            for (isize c = 1; c < n; c++)                                                                                   \
-                total = JOIN(total, x[i * n + c]);                                                                          \
+            for (isize c = 1; c < n; c++) total = JOIN(total, x[i * n + c]);                                                \
             out[i] = total;                                                                                                 \
         }                                                                                                                   \
     }                                                                                                                       \
@@ -56,8 +52,7 @@ typedef struct {
         else if (0 < n && n < LANES)                                                                                        \
             name##_short_rows(x, out, rows, n);                                                                             \
         else                                                                                                                \
-            for (isize i = 0; i < rows; i++)                                                                                \
-                out[i] = (T)name##_run(x + i * n, n);                                                                       \
+            for (isize i = 0; i < rows; i++) out[i] = (T)name##_run(x + i * n, n);                                          \
     }
 
 /* acc[j] = JOIN(acc[j], column j) for rows of `width` columns, `stride` apart. */
@@ -65,23 +60,18 @@ typedef struct {
     ALWAYS_INLINE void name##_group(const T *restrict x, ACC *restrict acc, isize rows, isize lanes, isize stride)          \
     {                                                                                                                       \
         T lane[LANES];                                                                                                      \
-        for (isize k = 0; k < lanes; k++)                                                                                   \
-            lane[k] = x[k];                                                                                                 \
+        for (isize k = 0; k < lanes; k++) lane[k] = x[k];                                                                   \
         for (isize i = 1; i < rows; i++)                                                                                    \
-            for (isize k = 0; k < lanes; k++)                                                                               \
-                lane[k] = JOIN(lane[k], x[i * stride + k]);                                                                 \
-        for (isize k = 0; k < lanes; k++)                                                                                   \
-            acc[k] = JOIN(acc[k], (ACC)lane[k]);                                                                            \
+            for (isize k = 0; k < lanes; k++) lane[k] = JOIN(lane[k], x[i * stride + k]);                                   \
+        for (isize k = 0; k < lanes; k++) acc[k] = JOIN(acc[k], (ACC)lane[k]);                                              \
     }                                                                                                                       \
     static void name##_wide(const T *restrict x, ACC *restrict acc, isize rows, isize width, isize stride)                  \
     {                                                                                                                       \
         for (isize i = 0; i < rows; i += GROUP) {                                                                           \
             const isize count = smaller(GROUP, rows - i);                                                                   \
             isize j = 0;                                                                                                    \
-            for (; j + LANES <= width; j += LANES)                                                                          \
-                name##_group(x + i * stride + j, acc + j, count, LANES, stride);                                            \
-            if (j < width)                                                                                                  \
-                name##_group(x + i * stride + j, acc + j, count, width - j, stride);                                        \
+            for (; j + LANES <= width; j += LANES) name##_group(x + i * stride + j, acc + j, count, LANES, stride);         \
+            if (j < width) name##_group(x + i * stride + j, acc + j, count, width - j, stride);                             \
         }                                                                                                                   \
     }                                                                                                                       \
     static void name##_columns(const T *restrict x, ACC *restrict acc, isize rows, isize width, isize stride)               \
@@ -90,12 +80,10 @@ typedef struct {
         if (fold >= 4 && rows >= 4 * fold) {                                                                                \
             ACC folded[FOLD];                                                                                               \
             isize glued = fold * width;                                                                                     \
-            for (isize j = 0; j < glued; j++)                                                                               \
-                folded[j] = IDENTITY;                                                                                       \
+            for (isize j = 0; j < glued; j++) folded[j] = IDENTITY;                                                         \
             name##_wide(x, folded, rows / fold, glued, glued);                                                              \
             for (isize k = 0; k < fold; k++)                                                                                \
-                for (isize j = 0; j < width; j++)                                                                           \
-                    acc[j] = JOIN(acc[j], folded[k * width + j]);                                                           \
+                for (isize j = 0; j < width; j++) acc[j] = JOIN(acc[j], folded[k * width + j]);                             \
             x += rows / fold * glued;                                                                                       \
             rows %= fold;                                                                                                   \
         }                                                                                                                   \
@@ -117,8 +105,7 @@ typedef struct {
         for (isize o = t.first; o < t.last; o++) {                                                                          \
             const T *slab = x + (o * g->n + t.row) * g->inner + t.column;                                                   \
             ACC acc[MAX_WIDTH];                                                                                             \
-            for (isize j = 0; j < t.width; j++)                                                                             \
-                acc[j] = IDENTITY;                                                                                          \
+            for (isize j = 0; j < t.width; j++) acc[j] = IDENTITY;                                                          \
             if (g->inner == 1)                                                                                              \
                 acc[0] = name##_run(slab, t.rows);                                                                          \
             else                                                                                                            \
@@ -126,8 +113,7 @@ typedef struct {
             if (g->parts > 1)                                                                                               \
                 memcpy((ACC *)r->partial + (o * g->parts + t.part) * g->inner + t.column, acc, t.width * sizeof(ACC));      \
             else                                                                                                            \
-                for (isize j = 0; j < t.width; j++)                                                                         \
-                    out[o * g->inner + t.column + j] = (T)acc[j];                                                           \
+                for (isize j = 0; j < t.width; j++) out[o * g->inner + t.column + j] = (T)acc[j];                           \
         }                                                                                                                   \
     }                                                                                                                       \
     void KERNEL(name)(const void *x, void *out, isize outer, isize n, isize inner)                                          \
@@ -135,15 +121,12 @@ typedef struct {
         ACC partial[MAX_PARTIALS];                                                                                          \
         Reduction r = {.x = x, .out = out, .partial = partial, .grid = grid_of(outer, n, inner)};                           \
         run_tasks(name##_task, &r, r.grid.n_tasks, r.grid.large);                                                           \
-        if (r.grid.parts == 1)                                                                                              \
-            return;                                                                                                         \
+        if (r.grid.parts == 1) return;                                                                                      \
         for (isize o = 0; o < outer; o++) {                                                                                 \
             ACC *first = partial + o * r.grid.parts * inner;                                                                \
             for (isize part = 1; part < r.grid.parts; part++)                                                               \
-                for (isize j = 0; j < inner; j++)                                                                           \
-                    first[j] = JOIN(first[j], first[part * inner + j]);                                                     \
-            for (isize j = 0; j < inner; j++)                                                                               \
-                ((T *)out)[o * inner + j] = (T)first[j];                                                                    \
+                for (isize j = 0; j < inner; j++) first[j] = JOIN(first[j], first[part * inner + j]);                       \
+            for (isize j = 0; j < inner; j++) ((T *)out)[o * inner + j] = (T)first[j];                                      \
         }                                                                                                                   \
     }
 
@@ -186,19 +169,15 @@ static Grid ordered_grid(isize outer, isize n, isize inner)
             T *out = (T *)r->out + o * inner + t.column;                                                                    \
             if (inner == 1) {                                                                                               \
                 ACC total = 1;                                                                                              \
-                for (isize i = 0; i < n; i++)                                                                               \
-                    total *= (ACC)x[i];                                                                                     \
+                for (isize i = 0; i < n; i++) total *= (ACC)x[i];                                                           \
                 *out = (T)total;                                                                                            \
                 continue;                                                                                                   \
             }                                                                                                               \
             ACC acc[MAX_WIDTH];                                                                                             \
-            for (isize j = 0; j < t.width; j++)                                                                             \
-                acc[j] = 1;                                                                                                 \
+            for (isize j = 0; j < t.width; j++) acc[j] = 1;                                                                 \
             for (isize i = 0; i < n; i++)                                                                                   \
-                for (isize j = 0; j < t.width; j++)                                                                         \
-                    acc[j] *= (ACC)x[i * inner + j];                                                                        \
-            for (isize j = 0; j < t.width; j++)                                                                             \
-                out[j] = (T)acc[j];                                                                                         \
+                for (isize j = 0; j < t.width; j++) acc[j] *= (ACC)x[i * inner + j];                                        \
+            for (isize j = 0; j < t.width; j++) out[j] = (T)acc[j];                                                         \
         }                                                                                                                   \
     }                                                                                                                       \
     void KERNEL(name)(const void *x, void *out, isize outer, isize n, isize inner)                                          \
@@ -230,8 +209,7 @@ DEFINE_PROD(prod_f64, double, double)
                 continue;                                                                                                   \
             }                                                                                                               \
             ACC acc[MAX_WIDTH];                                                                                             \
-            for (isize j = 0; j < t.width; j++)                                                                             \
-                acc[j] = 0;                                                                                                 \
+            for (isize j = 0; j < t.width; j++) acc[j] = 0;                                                                 \
             for (isize i = 0, row = start; i < n; i++, row += step) {                                                       \
                 for (isize j = 0; j < t.width; j++) {                                                                       \
                     acc[j] += (ACC)x[row + j];                                                                              \
@@ -262,13 +240,10 @@ DEFINE_CUMSUM(cumsum_f64, double, double)
         isize i = 0;                                                                                                        \
         for (; i + LANES <= n; i += LANES) {                                                                                \
             MASK hit = 0;                                                                                                   \
-            for (isize k = 0; k < LANES; k++)                                                                               \
-                hit |= (MASK)((x[i + k] == value) | (x[i + k] != x[i + k]));                                                \
-            if (hit)                                                                                                        \
-                break;                                                                                                      \
+            for (isize k = 0; k < LANES; k++) hit |= (MASK)((x[i + k] == value) | (x[i + k] != x[i + k]));                  \
+            if (hit) break;                                                                                                 \
         }                                                                                                                   \
-        while (!((x[i] == value) | (x[i] != x[i])))                                                                         \
-            i++;                                                                                                            \
+        while (!((x[i] == value) | (x[i] != x[i]))) i++;                                                                    \
         return i;                                                                                                           \
     }                                                                                                                       \
     static isize name##_run(const T *x, isize n)                                                                            \
@@ -291,8 +266,7 @@ DEFINE_CUMSUM(cumsum_f64, double, double)
             const isize lanes = smaller(LANES, rows - i);                                                                   \
             T best[LANES];                                                                                                  \
             MASK at[LANES] = {0};                                                                                           \
-            for (isize k = 0; k < lanes; k++)                                                                               \
-                best[k] = x[(i + k) * n];                                                                                   \
+            for (isize k = 0; k < lanes; k++) best[k] = x[(i + k) * n];                                                     \
             for (isize c = 1; c < n; c++)                                                                                   \
                 for (isize k = 0; k < lanes; k++) {                                                                         \
                     const T value = x[(i + k) * n + c];                                                                     \
@@ -300,8 +274,7 @@ DEFINE_CUMSUM(cumsum_f64, double, double)
                     best[k] = beats ? value : best[k];                                                                      \
                     at[k] = beats ? (MASK)c : at[k];                                                                        \
                 }                                                                                                           \
-            for (isize k = 0; k < lanes; k++)                                                                               \
-                out[i + k] = at[k];                                                                                         \
+            for (isize k = 0; k < lanes; k++) out[i + k] = at[k];                                                           \
         }                                                                                                                   \
     }                                                                                                                       \
     static void name##_rows(const T *restrict x, int64_t *restrict out, isize rows, isize n)                                \
@@ -313,8 +286,7 @@ DEFINE_CUMSUM(cumsum_f64, double, double)
         else if (n < LANES)                                                                                                 \
             name##_short_rows(x, out, rows, n);                                                                             \
         else                                                                                                                \
-            for (isize i = 0; i < rows; i++)                                                                                \
-                out[i] = name##_run(x + i * n, n);                                                                          \
+            for (isize i = 0; i < rows; i++) out[i] = name##_run(x + i * n, n);                                             \
     }                                                                                                                       \
     static void name##_columns(const T *restrict x, int64_t *restrict at, isize rows, isize width, isize stride)            \
     {                                                                                                                       \
@@ -347,8 +319,7 @@ DEFINE_CUMSUM(cumsum_f64, double, double)
                 at[0] = name##_run(slab, t.rows);                                                                           \
             else                                                                                                            \
                 name##_columns(slab, at, t.rows, t.width, g->inner);                                                        \
-            for (isize j = 0; j < t.width && t.row > 0; j++)                                                                \
-                at[j] += t.row;                                                                                             \
+            for (isize j = 0; j < t.width && t.row > 0; j++) at[j] += t.row;                                                \
         }                                                                                                                   \
     }                                                                                                                       \
     void KERNEL(name)(const void *x, void *out, isize outer, isize n, isize inner)                                          \
@@ -357,16 +328,14 @@ DEFINE_CUMSUM(cumsum_f64, double, double)
         Reduction r = {.x = x, .out = out, .grid = grid_of(outer, n, inner)};                                               \
         r.partial = r.grid.parts > 1 ? partial : out;                                                                       \
         run_tasks(name##_task, &r, r.grid.n_tasks, r.grid.large);                                                           \
-        if (r.grid.parts == 1)                                                                                              \
-            return;                                                                                                         \
+        if (r.grid.parts == 1) return;                                                                                      \
         for (isize o = 0; o < outer; o++)                                                                                   \
             for (isize j = 0; j < inner; j++) {                                                                             \
                 const T *column = (const T *)x + o * n * inner + j;                                                         \
                 const int64_t *at = partial + o * r.grid.parts * inner + j;                                                 \
                 int64_t best = at[0];                                                                                       \
                 for (isize part = 1; part < r.grid.parts; part++)                                                           \
-                    if (BEATS(column[at[part * inner] * inner], column[best * inner]))                                      \
-                        best = at[part * inner];                                                                            \
+                    if (BEATS(column[at[part * inner] * inner], column[best * inner])) best = at[part * inner];             \
                 ((int64_t *)out)[o * inner + j] = best;                                                                     \
             }                                                                                                               \
     }

@@ -59,21 +59,17 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
         for (isize i = 0; i < rows; i++) {                                                                                  \
             T largest = row_max_##suffix(x + i * n, n);                                                                     \
             shift[i] = finite && isinf(largest) ? 0 : largest;                                                              \
-            for (isize j = i * n; j < (i + 1) * n; j++)                                                                     \
-                e[j] = x[j] - shift[i];                                                                                     \
+            for (isize j = i * n; j < (i + 1) * n; j++) e[j] = x[j] - shift[i];                                             \
         }                                                                                                                   \
-        for (isize j = 0; j < rows * n; j++)                                                                                \
-            e[j] = vm_exp_##suffix(e[j]);                                                                                   \
-        for (isize i = 0; i < rows; i++)                                                                                    \
-            sum[i] = row_sum_##suffix(e + i * n, n);                                                                        \
+        for (isize j = 0; j < rows * n; j++) e[j] = vm_exp_##suffix(e[j]);                                                  \
+        for (isize i = 0; i < rows; i++) sum[i] = row_sum_##suffix(e + i * n, n);                                           \
     }                                                                                                                       \
     /* e *= 1 / sum, row by row. */                                                                                         \
     static void normalize_##suffix(T *restrict e, isize rows, isize n, const double *restrict sum)                          \
     {                                                                                                                       \
         for (isize i = 0; i < rows; i++) {                                                                                  \
             const T scale = (T)(1 / sum[i]);                                                                                \
-            for (isize j = i * n; j < (i + 1) * n; j++)                                                                     \
-                e[j] *= scale;                                                                                              \
+            for (isize j = i * n; j < (i + 1) * n; j++) e[j] *= scale;                                                      \
         }                                                                                                                   \
     }
 
@@ -98,12 +94,10 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
             const T *restrict z = (const T *)x + i * n;                                                                     \
             T *restrict y = (T *)out + i * n;                                                                               \
             exp_rows_##suffix(z, y, count, n, true, shift, sum);                                                            \
-            for (isize k = 0; k < count; k++)                                                                               \
-                sum[k] = vm_log_f64(sum[k]);                                                                                \
+            for (isize k = 0; k < count; k++) sum[k] = vm_log_f64(sum[k]);                                                  \
             for (isize k = 0; k < count; k++) {                                                                             \
                 const T subtrahend = shift[k], log_sum = (T)sum[k];                                                         \
-                for (isize j = k * n; j < (k + 1) * n; j++)                                                                 \
-                    y[j] = (z[j] - subtrahend) - log_sum;                                                                   \
+                for (isize j = k * n; j < (k + 1) * n; j++) y[j] = (z[j] - subtrahend) - log_sum;                           \
             }                                                                                                               \
         }                                                                                                                   \
     }                                                                                                                       \
@@ -123,13 +117,11 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
                 sum[0] = 0;                                                                                                 \
                 for (isize from = 0; from < n; from += STRETCH) {                                                           \
                     const isize length = smaller(STRETCH, n - from);                                                        \
-                    for (isize j = 0; j < length; j++)                                                                      \
-                        e[j] = vm_exp_##suffix(z[from + j] - shift[0]);                                                     \
+                    for (isize j = 0; j < length; j++) e[j] = vm_exp_##suffix(z[from + j] - shift[0]);                      \
                     sum[0] += row_sum_##suffix(e, length);                                                                  \
                 }                                                                                                           \
             }                                                                                                               \
-            for (isize k = 0; k < count; k++)                                                                               \
-                y[k] = (T)((double)shift[k] + vm_log_f64(sum[k]));                                                          \
+            for (isize k = 0; k < count; k++) y[k] = (T)((double)shift[k] + vm_log_f64(sum[k]));                            \
         }                                                                                                                   \
     }                                                                                                                       \
     void KERNEL(softmax_##suffix)(const void *x, void *out, isize rows, isize n)                                            \
@@ -182,8 +174,7 @@ enum { MAX_LOSSES = 256 };
             const T *z = (const T *)c->logits + i * n;                                                                      \
             T *p = (T *)c->probabilities + i * n;                                                                           \
             exp_rows_##suffix(z, p, count, n, true, shift, sum);                                                            \
-            for (isize k = 0; k < count; k++)                                                                               \
-                log_sum[k] = vm_log_f64(sum[k]);                                                                            \
+            for (isize k = 0; k < count; k++) log_sum[k] = vm_log_f64(sum[k]);                                              \
             for (isize k = 0; k < count; k++) /* an infinite maximum: no probabilities, as softmax has it */                \
                 sum[k] = sum[k] == 0 || isinf(sum[k]) ? (double)NAN : sum[k];                                               \
             normalize_##suffix(p, count, n, sum);                                                                           \
@@ -201,12 +192,10 @@ enum { MAX_LOSSES = 256 };
         double partial[MAX_LOSSES], total = 0;                                                                              \
         CrossEntropy c = {logits, target, label, probabilities, partial, rows, n, rows};                                    \
         const bool large = rows * n >= ROWS_LARGE;                                                                          \
-        if (large)                                                                                                          \
-            c.rows_per_task = larger(larger(1, ROWS_TASK / n), blocks_of(rows, MAX_LOSSES));                                \
+        if (large) c.rows_per_task = larger(larger(1, ROWS_TASK / n), blocks_of(rows, MAX_LOSSES));                         \
         const isize tasks = rows ? blocks_of(rows, c.rows_per_task) : 0;                                                    \
         run_tasks(cross_entropy_task_##suffix, &c, tasks, large);                                                           \
-        for (isize i = 0; i < tasks; i++)                                                                                   \
-            total += partial[i];                                                                                            \
+        for (isize i = 0; i < tasks; i++) total += partial[i];                                                              \
         *(T *)loss = (T)(total / (double)rows);                                                                             \
     }
 
@@ -263,8 +252,7 @@ typedef struct {
         isize length = n;                                                                                                   \
         if (!strip) {                                                                                                       \
             length = STRIP;                                                                                                 \
-            for (isize j = 0; j < STRIP; j++)                                                                               \
-                repeated[j] = -(T)0; /* the one number that adds nothing to any */                                          \
+            for (isize j = 0; j < STRIP; j++) repeated[j] = -(T)0; /* the one number that adds nothing to any */            \
             strip = repeated;                                                                                               \
         } else if (n <= STRIP / 4) {                                                                                        \
             const isize limit = smaller(count, STRIP / n * n);                                                              \
@@ -279,8 +267,7 @@ typedef struct {
     {                                                                                                                       \
         const bool transcendental = activation == SIGMOID || activation == TANH;                                            \
         const bool large = rows * n >= (transcendental ? ROWS_LARGE : LARGE);                                               \
-        if (rows * n == 0 || (!bias && activation == NO_ACTIVATION))                                                        \
-            return;                                                                                                         \
+        if (rows * n == 0 || (!bias && activation == NO_ACTIVATION)) return;                                                \
         BiasAct b = {z, bias, rows, n, large ? larger(1, ROWS_TASK / n) : rows, activation};                                \
         run_tasks(bias_act_task_##suffix, &b, blocks_of(rows, b.rows_per_task), large);                                     \
     }
@@ -348,8 +335,7 @@ typedef struct {
             const isize wide = fold * n, glued = rows / fold;                                                               \
             backward_columns_##suffix(g, y, dz, folded, glued, wide, wide, b->activation);                                  \
             for (isize k = 0; k < fold; k++)                                                                                \
-                for (isize j = 0; j < n; j++)                                                                               \
-                    acc[j] += folded[k * n + j];                                                                            \
+                for (isize j = 0; j < n; j++) acc[j] += folded[k * n + j];                                                  \
             g += glued * wide;                                                                                              \
             y += glued * wide;                                                                                              \
             dz += glued * wide;                                                                                             \
@@ -359,8 +345,7 @@ typedef struct {
         if (b->grid.parts > 1)                                                                                              \
             memcpy(b->partial + t.part * n + t.column, acc, t.width * sizeof(double));                                      \
         else                                                                                                                \
-            for (isize j = 0; j < t.width && b->db; j++)                                                                    \
-                ((T *)b->db)[t.column + j] = (T)acc[j];                                                                     \
+            for (isize j = 0; j < t.width && b->db; j++) ((T *)b->db)[t.column + j] = (T)acc[j];                            \
     }                                                                                                                       \
     void KERNEL(bias_act_vjp_##suffix)(const void *g, const void *y, void *dz, void *db, isize rows, isize n,               \
                                        int activation)                                                                      \
@@ -368,12 +353,10 @@ typedef struct {
         double partial[MAX_PARTIALS];                                                                                       \
         BiasActVjp b = {g, activation == NO_ACTIVATION ? g : y, dz, db, partial, activation, grid_of(1, rows, n)};          \
         run_tasks(bias_act_vjp_task_##suffix, &b, b.grid.n_tasks, b.grid.large);                                            \
-        if (b.grid.parts == 1 || !db)                                                                                       \
-            return;                                                                                                         \
+        if (b.grid.parts == 1 || !db) return;                                                                               \
         for (isize j = 0; j < n; j++) {                                                                                     \
             double total = 0;                                                                                               \
-            for (isize part = 0; part < b.grid.parts; part++)                                                               \
-                total += partial[part * n + j];                                                                             \
+            for (isize part = 0; part < b.grid.parts; part++) total += partial[part * n + j];                               \
             ((T *)db)[j] = (T)total;                                                                                        \
         }                                                                                                                   \
     }

@@ -9,12 +9,12 @@
 #define TEXT(macro) TEXT_OF(macro)
 
 #define ENTRY_ONE(name) .name = KERNEL(name),
-#define ENTRY_ALL(name)                                                                                                      \
-    .name = {[BOOL] = KERNEL(name##_b8),                                                                                     \
-             [INT64] = KERNEL(name##_i64),                                                                                   \
-             [FLOAT32] = KERNEL(name##_f32),                                                                                 \
+#define ENTRY_ALL(name)                                                                                                     \
+    .name = {[BOOL] = KERNEL(name##_b8),                                                                                    \
+             [INT64] = KERNEL(name##_i64),                                                                                  \
+             [FLOAT32] = KERNEL(name##_f32),                                                                                \
              [FLOAT64] = KERNEL(name##_f64)},
-#define ENTRY_NUMBERS(name)                                                                                                  \
+#define ENTRY_NUMBERS(name)                                                                                                 \
     .name = {[INT64] = KERNEL(name##_i64), [FLOAT32] = KERNEL(name##_f32), [FLOAT64] = KERNEL(name##_f64)},
 #define ENTRY_FLOATS(name) .name = {[FLOAT32] = KERNEL(name##_f32), [FLOAT64] = KERNEL(name##_f64)},
 
@@ -22,9 +22,11 @@ extern const pointwise_fn KERNEL(pointwise_forward)[][N_DTYPES];
 extern const pointwise_fn KERNEL(pointwise_vjp)[][3][N_DTYPES];
 extern const Kernels KERNEL(kernels);
 
+// clang-format off
 const Kernels KERNEL(kernels) = {
     .level = TEXT(LEVEL),
     .forward = KERNEL(pointwise_forward),
     .vjp = KERNEL(pointwise_vjp),
     KERNEL_LIST(ENTRY_ONE, ENTRY_ALL, ENTRY_NUMBERS, ENTRY_FLOATS)
 };
+// clang-format on

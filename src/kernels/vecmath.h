@@ -42,13 +42,15 @@
 
 /* log(1 + f) - f for sqrt(1/2) <= 1 + f <= sqrt(2), by a polynomial; in float64 that would be a long one, and the series of
  * fdlibm in s = f / (2 + f) is taken. */
-VM_INLINE float vm_log_tail_f32(float f) {
+VM_INLINE float vm_log_tail_f32(float f)
+{
     return f * f *
            VM_P9(f, -0.5f, 0.333333313f, -0.250008196f, 0.200012252f, -0.166233599f, 0.142017812f, -0.13160184f,
                  0.127614111f, -0.0763427764f);
 }
 
-VM_INLINE double vm_log_tail_f64(double f) {
+VM_INLINE double vm_log_tail_f64(double f)
+{
     const double s = f / (2 + f), z = s * s, h = 0.5 * f * f;
     const double p = VM_P7(z, 0.66666666666667351, 0.39999999999413161, 0.2857142874275852, 0.22222198531968085,
                            0.18183566622919783, 0.15313988027148859, 0.14796611302624549);
@@ -78,7 +80,8 @@ VM_INLINE double vm_log_tail_f64(double f) {
 /* sin(|x| + 2 pi offset), for every float, in float64 (the idea of Payne and Hanek): 1 / (2 pi) in seven pieces of 29
  * bits, so that each product with a float is exact and its whole turns can be dropped; the last two are below a turn.
  * Then two sums: one to find n, the nearest number of half turns, one without it, in the order that keeps r exact. */
-VM_INLINE double vm_sin_turned_f32(float x, double offset) {
+VM_INLINE double vm_sin_turned_f32(float x, double offset)
+{
     const double a = (double)fabsf(x), shift = 0x1.8p52;
     const double p0 = a * 0x1.45f306dp-3, p1 = a * 0x1.9391054p-32, p2 = a * 0x1.4fe13abp-61, p3 = a * 0x1.d1f534dp-90,
                  p4 = a * 0x1.b81b6c5p-119, p5 = a * 0x1.5993c4p-150, p6 = a * 0x1.c820ff2p-177;
@@ -90,7 +93,8 @@ VM_INLINE double vm_sin_turned_f32(float x, double offset) {
     return vm_from_bits_f64(vm_bits_f64(y) ^ (vm_bits_f64(t) << 63));         /* (-1)^n */
 }
 
-VM_INLINE float vm_sin_f32(float x) {
+VM_INLINE float vm_sin_f32(float x)
+{
     const float y = (float)vm_sin_turned_f32(x, 0);
     return vm_from_bits_f32(vm_bits_f32(y) ^ (vm_bits_f32(x) & 0x80000000u));
 }
@@ -122,13 +126,15 @@ VM_INLINE double vm_cos_f64(double x) { return cos(x); }
 #define VM_LOG10_2 PICK(0x1.3441p-2f, 0x1.34413509f6p-2)
 #define VM_LOG10_2_LO PICK(7.90341716e-07f, 3.694239077158931e-13)
 
-VM_INLINE VM_BITS VM(bits)(VM_REAL x) {
+VM_INLINE VM_BITS VM(bits)(VM_REAL x)
+{
     VM_BITS u;
     memcpy(&u, &x, sizeof u);
     return u;
 }
 
-VM_INLINE VM_REAL VM(from_bits)(VM_BITS u) {
+VM_INLINE VM_REAL VM(from_bits)(VM_BITS u)
+{
     VM_REAL x;
     memcpy(&x, &u, sizeof x);
     return x;
@@ -145,7 +151,8 @@ VM_INLINE VM_REAL VM(clamp)(VM_REAL x, VM_REAL size) { return VM_COPYSIGN(VM(min
 /* ---- Exponentials: x = n log(2) + r, |r| <= log(2) / 2 -------------------------------------------------------- */
 
 /* (e^r - 1 - r) / r^2 */
-VM_INLINE VM_REAL VM(exp_tail)(VM_REAL r) {
+VM_INLINE VM_REAL VM(exp_tail)(VM_REAL r)
+{
     return PICK(VM_P5(r, 0.49999997f, 0.166665435f, 0.0416672006f, 0.00836657919f, 0.00138825271f),
                 VM_P11(r, 0.5, 0.16666666666666677, 0.041666666666666505, 0.0083333333333216082, 0.0013888888888962906,
                        0.00019841269886206419, 2.4801587171861715e-5, 2.7557244105688482e-6, 2.7557402912783144e-7,
@@ -153,12 +160,14 @@ VM_INLINE VM_REAL VM(exp_tail)(VM_REAL r) {
 }
 
 /* p 2^n, where t = shift + 2 bias + n: two factors reach the denormals and the overflow with one rounding. */
-VM_INLINE VM_REAL VM(scale)(VM_REAL p, VM_REAL t) {
+VM_INLINE VM_REAL VM(scale)(VM_REAL p, VM_REAL t)
+{
     const VM_BITS n = VM(bits)(t), half = n >> 1;
     return p * VM(power)(half) * VM(power)(n - half);
 }
 
-VM_INLINE VM_REAL VM(exp_clamped)(VM_REAL x) {
+VM_INLINE VM_REAL VM(exp_clamped)(VM_REAL x)
+{
     const VM_REAL shift = VM_SHIFT + 2 * VM_BIAS;
     const VM_REAL t = x * VM_LOG2E + shift, n = t - shift;
     const VM_REAL r = (x - n * VM_LN2) - n * VM_LN2_LO;
@@ -167,7 +176,8 @@ VM_INLINE VM_REAL VM(exp_clamped)(VM_REAL x) {
 
 VM_INLINE VM_REAL VM(exp)(VM_REAL x) { return VM(exp_clamped)(VM(clamp)(x, VM_EXP_END)); }
 
-VM_INLINE VM_REAL VM(exp2)(VM_REAL x) {
+VM_INLINE VM_REAL VM(exp2)(VM_REAL x)
+{
     const VM_REAL shift = VM_SHIFT + 2 * VM_BIAS;
     x = VM(clamp)(x, PICK(160.0f, 1100.0));
     const VM_REAL t = x + shift, r = x - (t - shift);
@@ -181,7 +191,8 @@ VM_INLINE VM_REAL VM(exp2)(VM_REAL x) {
 
 /* 2^k (e^x - 1) for k = 0 or -1, as 2^n (r + ...) + (2^n - 1), where c is what rounding r lost; 2^(n + k) has to be
  * normal. */
-VM_INLINE VM_REAL VM(expm1_scaled)(VM_REAL x, int k) {
+VM_INLINE VM_REAL VM(expm1_scaled)(VM_REAL x, int k)
+{
     const VM_REAL shift = VM_SHIFT + (VM_REAL)(VM_BIAS + k), one = k ? PICK(0.5f, 0.5) : 1;
     const VM_REAL t = x * VM_LOG2E + shift, n = t - shift;
     const VM_REAL high = x - n * VM_LN2, r = high - n * VM_LN2_LO, c = (high - r) - n * VM_LN2_LO;
@@ -190,14 +201,16 @@ VM_INLINE VM_REAL VM(expm1_scaled)(VM_REAL x, int k) {
 }
 
 /* Twice the half, because 2^n itself overflows before e^x does. */
-VM_INLINE VM_REAL VM(expm1)(VM_REAL x) {
+VM_INLINE VM_REAL VM(expm1)(VM_REAL x)
+{
     const VM_REAL low = PICK(-18.0f, -38.0), high = PICK(89.0f, 710.0);
     const VM_REAL half = VM(expm1_scaled)(x < low ? low : x, -1), y = x > high ? VM_INF : half + half;
     return VM_ABS(x) < VM_TINY ? x : y;
 }
 
 /* tanh u = u + u^3 p(u^2) for small u, else 1 - 2 / (e^2u + 1), which is 1 beyond the clamp. */
-VM_INLINE VM_REAL VM(tanh)(VM_REAL x) {
+VM_INLINE VM_REAL VM(tanh)(VM_REAL x)
+{
     const VM_REAL u = VM(min)(VM_ABS(x), PICK(9.1f, 19.1)), z = u * u;
     const VM_REAL p = PICK(VM_P5(z, -0.333333164f, 0.13332586f, -0.053852316f, 0.0210717004f, -0.00627426989f),
                            VM_P10(z, -0.33333333333332316, 0.13333333333168718, -0.053968253876084893, 0.021869485974935737,
@@ -209,14 +222,16 @@ VM_INLINE VM_REAL VM(tanh)(VM_REAL x) {
 
 /* q = e / (1 + e), e = e^-|x|, is the answer for x < 0 and 1 - q for x >= 0; e - e q, the same as q, damps the error of
  * the divisor. */
-VM_INLINE VM_REAL VM(sigmoid)(VM_REAL x) {
+VM_INLINE VM_REAL VM(sigmoid)(VM_REAL x)
+{
     const VM_REAL e = VM(exp_clamped)(-VM(min)(VM_ABS(x), VM_EXP_END)), q = e / (1 + e), p = x >= 0 ? 1 : e;
     return p - p * q;
 }
 
 /* Half of sinh x and cosh x, x >= 0, by the addition theorems:
  * sinh(n log 2 + r) = sinh(n log 2) cosh r + cosh(n log 2) sinh r and so on. */
-VM_INLINE void VM(half_sinh_cosh)(VM_REAL x, VM_REAL *sinh_x, VM_REAL *cosh_x) {
+VM_INLINE void VM(half_sinh_cosh)(VM_REAL x, VM_REAL *sinh_x, VM_REAL *cosh_x)
+{
     const VM_REAL shift = VM_SHIFT + (VM_BIAS - 2);
     x = VM(min)(x, PICK(89.42f, 710.48));
     const VM_REAL t = x * VM_LOG2E + shift, n = t - shift;
@@ -236,13 +251,15 @@ VM_INLINE void VM(half_sinh_cosh)(VM_REAL x, VM_REAL *sinh_x, VM_REAL *cosh_x) {
     *cosh_x = (sum + difference * r) + (sum * cosh_tail + (difference * sinh_tail + sum_low));
 }
 
-VM_INLINE VM_REAL VM(sinh)(VM_REAL x) {
+VM_INLINE VM_REAL VM(sinh)(VM_REAL x)
+{
     VM_REAL s, c;
     VM(half_sinh_cosh)(VM_ABS(x), &s, &c);
     return VM_ABS(x) < VM_TINY ? x : VM_COPYSIGN(s + s, x);
 }
 
-VM_INLINE VM_REAL VM(cosh)(VM_REAL x) {
+VM_INLINE VM_REAL VM(cosh)(VM_REAL x)
+{
     VM_REAL s, c;
     VM(half_sinh_cosh)(VM_ABS(x), &s, &c);
     return c + c;
@@ -255,17 +272,20 @@ VM_INLINE VM_REAL VM(cosh)(VM_REAL x) {
 /* Bits with k + bias in the place of the exponent, and below it what f is made of. */
 VM_INLINE VM_BITS VM(log_split)(VM_REAL x) { return VM(bits)(x) + (((VM_BITS)VM_BIAS << VM_MANTISSA) - VM_SQRT_HALF); }
 
-VM_INLINE VM_REAL VM(log_exponent)(VM_BITS u, VM_REAL offset) {
+VM_INLINE VM_REAL VM(log_exponent)(VM_BITS u, VM_REAL offset)
+{
     const VM_REAL two = PICK(0x1p23f, 0x1p52);
     return VM(from_bits)((u >> VM_MANTISSA) | VM(bits)(two)) - (two + offset);
 }
 
-VM_INLINE VM_REAL VM(log_fraction)(VM_BITS u) {
+VM_INLINE VM_REAL VM(log_fraction)(VM_BITS u)
+{
     return VM(from_bits)((u & (((VM_BITS)1 << VM_MANTISSA) - 1)) + VM_SQRT_HALF) - 1;
 }
 
 /* x = 2^k (1 + f) with k in *exponent; denormals are scaled up first. */
-VM_INLINE VM_REAL VM(log_reduce)(VM_REAL x, VM_REAL *exponent) {
+VM_INLINE VM_REAL VM(log_reduce)(VM_REAL x, VM_REAL *exponent)
+{
     const VM_REAL smallest = PICK(0x1p-126f, 0x1p-1022), up = PICK(0x1p23f, 0x1p52);
     const VM_BITS u = VM(log_split)(x < smallest ? x * up : x);
     *exponent = VM(log_exponent)(u, x < smallest ? (VM_REAL)(VM_BIAS + VM_MANTISSA) : (VM_REAL)VM_BIAS);
@@ -273,26 +293,30 @@ VM_INLINE VM_REAL VM(log_reduce)(VM_REAL x, VM_REAL *exponent) {
 }
 
 /* y, but the special values of a logarithm. */
-VM_INLINE VM_REAL VM(log_special)(VM_REAL x, VM_REAL y) {
+VM_INLINE VM_REAL VM(log_special)(VM_REAL x, VM_REAL y)
+{
     y = x > 0 ? y : (x == 0 ? -VM_INF : VM_NAN);
     return x == VM_INF ? x : y;
 }
 
-VM_INLINE VM_REAL VM(log)(VM_REAL x) {
+VM_INLINE VM_REAL VM(log)(VM_REAL x)
+{
     VM_REAL k;
     const VM_REAL f = VM(log_reduce)(x, &k);
     return VM(log_special)(x, k * VM_LN2 + (f + (VM(log_tail)(f) + k * VM_LN2_LO)));
 }
 
 /* f is multiplied by what log2(e) has above 1, and log10(e) above 1/2: the smaller the product, the smaller its error. */
-VM_INLINE VM_REAL VM(log2)(VM_REAL x) {
+VM_INLINE VM_REAL VM(log2)(VM_REAL x)
+{
     const VM_REAL log2e_1 = PICK(0.442695041f, 0.44269504088896341);
     VM_REAL k;
     const VM_REAL f = VM(log_reduce)(x, &k);
     return VM(log_special)(x, k + (f + (VM(log_tail)(f) * VM_LOG2E + f * log2e_1)));
 }
 
-VM_INLINE VM_REAL VM(log10)(VM_REAL x) {
+VM_INLINE VM_REAL VM(log10)(VM_REAL x)
+{
     const VM_REAL log10e = PICK(0.434294482f, 0.43429448190325183), half = PICK(0.5f, 0.5);
     VM_REAL k;
     const VM_REAL f = VM(log_reduce)(x, &k);
@@ -302,7 +326,8 @@ VM_INLINE VM_REAL VM(log10)(VM_REAL x) {
 
 /* log of u = 1 + x, corrected for what rounding u lost: log(u + c) = log(u) + c / u (as in fdlibm); c / u needs few
  * digits, and 1 / (1 + f) is about 1 - f + f^2. For k = 0, f is x itself. */
-VM_INLINE VM_REAL VM(log1p)(VM_REAL x) {
+VM_INLINE VM_REAL VM(log1p)(VM_REAL x)
+{
     const VM_REAL high = x > 1 ? x : 1, low = x > 1 ? 1 : x, u = high + low, c = low - (u - high);
     const VM_BITS bits = VM(log_split)(u);
     const VM_REAL k = VM(log_exponent)(bits, VM_BIAS), g = VM(log_fraction)(bits);
@@ -315,7 +340,8 @@ VM_INLINE VM_REAL VM(log1p)(VM_REAL x) {
 }
 
 /* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|); the logarithm's argument is in [1, 2]: k is 0 or 1. */
-VM_INLINE VM_REAL VM(softplus)(VM_REAL x) {
+VM_INLINE VM_REAL VM(softplus)(VM_REAL x)
+{
     const VM_REAL e = VM(exp_clamped)(-VM(min)(VM_ABS(x), VM_EXP_END)), sqrt2 = PICK(1.41421356f, 1.4142135623730951);
     const VM_REAL k = e > sqrt2 - 1 ? 1 : 0, f = e > sqrt2 - 1 ? (e - 1) * PICK(0.5f, 0.5) : e;
     const VM_REAL y = k * VM_LN2 + (f + (VM(log_tail)(f) + k * VM_LN2_LO));
@@ -325,7 +351,8 @@ VM_INLINE VM_REAL VM(softplus)(VM_REAL x) {
 /* ---- Error function ------------------------------------------------------------------------------------------- */
 
 /* erf(x) - x for |x| <= 1 */
-VM_INLINE VM_REAL VM(erf_rest)(VM_REAL x) {
+VM_INLINE VM_REAL VM(erf_rest)(VM_REAL x)
+{
     const VM_REAL z = x * x;
     return x * PICK(VM_P7(z, 0.128379166f, -0.37612626f, 0.112835854f, -0.0268538129f, 0.00518832821f, -0.000801019778f,
                           7.85387747e-5f),
@@ -336,7 +363,8 @@ VM_INLINE VM_REAL VM(erf_rest)(VM_REAL x) {
 }
 
 /* 1 - e^q(|x|) for |x| >= 1, q near log(erfc); it is 1 beyond the clamp. */
-VM_INLINE VM_REAL VM(erf)(VM_REAL x) {
+VM_INLINE VM_REAL VM(erf)(VM_REAL x)
+{
     const VM_REAL u = VM(min)(VM_ABS(x), PICK(3.95f, 6.0));
     const VM_REAL q = PICK(VM_P7(u, -0.000341587904f, -1.1270889f, -0.638145328f, -0.103106298f, 0.0218378324f,
                                  -0.00294759683f, 0.000186372534f),
@@ -350,7 +378,8 @@ VM_INLINE VM_REAL VM(erf)(VM_REAL x) {
 
 /* For u = |x| >= 1, e^-u^2 g, g = p(w) / (u + c), w = (u - a) / (u + c). u^2 = head^2 - rest in two parts, head^2 exact,
  * so that the tail keeps its digits down to the denormals; it is 0 beyond the clamp. */
-VM_INLINE VM_REAL VM(erfc)(VM_REAL x) {
+VM_INLINE VM_REAL VM(erfc)(VM_REAL x)
+{
     const VM_REAL u = VM(min)(VM_ABS(x), PICK(10.1f, 27.3)), shift = VM_SHIFT + 2 * VM_BIAS;
     const VM_REAL head = VM(from_bits)(VM(bits)(u) >> (VM_MANTISSA / 2 + 1) << (VM_MANTISSA / 2 + 1));
     const VM_REAL rest = (head - u) * (head + u);

@@ -80,10 +80,7 @@ static void stage(const Loop *loop, const Operand *x, isize start, isize n, char
 }
 
 /* Can this operand's run be read in place?  Yes where the whole array, or the row that the run lies in, is contiguous. */
-static bool is_flat(const Loop *loop, const Operand *x)
-{
-    return loop->ndim == 1 && x->strides[0] == 1;
-}
+static bool is_flat(const Loop *loop, const Operand *x) { return loop->ndim == 1 && x->strides[0] == 1; }
 
 /* Runs that cross rows: everything but a fully contiguous operand is gathered. */
 static void run_flat(const Loop *loop, isize start, isize end)
@@ -178,7 +175,7 @@ static void run_chunk(void *context, isize index)
     loop->kernel(end - start, args);
 }
 
-void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)
+void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)
 {
     if (out->size == 0) return;
     Loop loop = {.kernel = kernel,
@@ -188,15 +185,6 @@ void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, T
                  .out = out->data,
                  .size = out->size,
                  .chunk = heavy ? 1 << 13 : 1 << 15};
-    bool same = true;
-    for (int k = 0; k < n_operands; k++) same = same && operands[k]->contiguous && operands[k]->size == out->size;
-    if (same && out->size <= 2 * loop.chunk) { /* the common case: one call */
-        char *args[MAX_OPERANDS + 1];
-        for (int k = 0; k < n_operands; k++) args[k] = operands[k]->data;
-        args[n_operands] = out->data;
-        kernel(out->size, args);
-        return;
-    }
     memcpy(loop.shape, out->shape, sizeof loop.shape);
     for (int k = 0; k < n_operands; k++) {
         loop.operands[k].data = operands[k]->data;
@@ -265,7 +253,4 @@ void tensor_copy_out(const Tensor *t, void *out)
     }
 }
 
-void tensor_copy_in(const Tensor *t, const void *values)
-{
-    copy_strided(t, (char *)values, true);
-}
+void tensor_copy_in(const Tensor *t, const void *values) { copy_strided(t, (char *)values, true); }

@@ -6,11 +6,28 @@
 #pragma once
 #include "tensor.h"
 
-enum { MAX_OPERANDS = 6 };
+enum { MAX_OPERANDS = 6, APPLY_SMALL = 1 << 12 };
 
 /* out[...] = kernel(operands broadcast to out's shape); out is contiguous and overlaps no operand.
  * `heavy` tells that the kernel spends several nanoseconds on an element, so that smaller arrays are worth a second thread. */
-void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy);
+void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy);
+
+/* The same; the commonest case, small operands of one shape, is a single call. */
+static inline void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)
+{
+    char *args[MAX_OPERANDS + 1];
+    bool same = out->size <= APPLY_SMALL;
+    for (int k = 0; k < n_operands; k++) {
+        same &= operands[k]->contiguous & (operands[k]->size == out->size);
+        args[k] = operands[k]->data;
+    }
+    if (!same) {
+        apply_broadcast(kernel, n_operands, operands, out, heavy);
+        return;
+    }
+    args[n_operands] = out->data;
+    if (out->size > 0) kernel(out->size, args);
+}
 
 /* Elements above which apply() is long enough that the caller should let other Python threads run. */
 enum { APPLY_LONG = 1 << 15 };

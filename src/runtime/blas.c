@@ -26,8 +26,8 @@
 
 /* Fortran's sgemm and dgemm: column-major, 32-bit integers, and the lengths of the two strings at the end. */
 typedef void fortran_gemm(const char *trans_a, const char *trans_b, const int *m, const int *n, const int *k,
-                          const void *alpha, const void *a, const int *lda, const void *b, const int *ldb,
-                          const void *beta, void *c, const int *ldc, size_t len_a, size_t len_b);
+                          const void *alpha, const void *a, const int *lda, const void *b, const int *ldb, const void *beta,
+                          void *c, const int *ldc, size_t len_a, size_t len_b);
 
 #ifdef BLAS_NETLIB
 extern fortran_gemm sgemm_, dgemm_;
@@ -40,7 +40,8 @@ static const char *config = "";
 
 #ifdef BLAS_OPENBLAS
 
-const char *blas_load(const char *path) {
+const char *blas_load(const char *path)
+{
     static char message[512];
     /* Threads are ours: two pools at once fight for the cores. The library starts its own when it is loaded, where they
      * spin for some 50 ms, unless the environment tells it otherwise. */
@@ -70,14 +71,16 @@ const char *blas_load(const char *path) {
 
 #else
 
-const char *blas_load(const char *path) {
+const char *blas_load(const char *path)
+{
     (void)path;
     return "this build of corgi does not use openblas";
 }
 
 #endif
 
-const char *blas_backend(void) {
+const char *blas_backend(void)
+{
 #ifdef BLAS_NETLIB
     return "netlib";
 #else
@@ -86,7 +89,8 @@ const char *blas_backend(void) {
 }
 
 /* The file that the function in use really comes from, whatever name it was asked for by. */
-const char *blas_library(void) {
+const char *blas_library(void)
+{
     static char path[PATH_MAX];
     Dl_info info;
     if (!library[FLOAT32] || !dladdr((void *)library[FLOAT32], &info)) return "";
@@ -112,28 +116,30 @@ typedef struct {
 
 static isize itemsize(int dtype) { return dtype == FLOAT32 ? 4 : 8; }
 
-static bool fits_fortran(const Product *p) {
+static bool fits_fortran(const Product *p)
+{
     return p->m <= INT_MAX && p->n <= INT_MAX && p->k <= INT_MAX && p->lda <= INT_MAX && p->ldb <= INT_MAX &&
            p->ldc <= INT_MAX;
 }
 
 /* Row-major c = op(a) op(b) is column-major c' = op(b)' op(a)': the operands change places. */
-static void call_fortran(const Product *p) {
+static void call_fortran(const Product *p)
+{
     static const float one_f32 = 1, zero_f32 = 0;
     static const double one_f64 = 1, zero_f64 = 0;
     bool f32 = p->dtype == FLOAT32;
     const void *one = f32 ? (const void *)&one_f32 : &one_f64, *zero = f32 ? (const void *)&zero_f32 : &zero_f64;
     int m = (int)p->m, n = (int)p->n, k = (int)p->k, lda = (int)p->lda, ldb = (int)p->ldb, ldc = (int)p->ldc;
     library[p->dtype](p->trans_b ? "T" : "N", p->trans_a ? "T" : "N", &n, &m, &k, one, p->b, &ldb, p->a, &lda,
-                           p->beta ? one : zero, p->c, &ldc, 1, 1);
+                      p->beta ? one : zero, p->c, &ldc, 1, 1);
 }
 
-static void multiply(const Product *p) {
+static void multiply(const Product *p)
+{
     if (library[p->dtype] && fits_fortran(p)) {
         call_fortran(p);
     } else {
-        kernels->gemm[p->dtype](p->trans_a, p->trans_b, p->m, p->n, p->k, p->a, p->lda, p->b, p->ldb, p->beta, p->c,
-                                p->ldc);
+        kernels->gemm[p->dtype](p->trans_a, p->trans_b, p->m, p->n, p->k, p->a, p->lda, p->b, p->ldb, p->beta, p->c, p->ldc);
     }
 }
 
@@ -152,14 +158,16 @@ typedef struct {
 
 /* The number depends on the sizes alone, and one thread computes the same blocks, because a library's sums depend on
  * where a block begins. A power of two shares out evenly over the usual numbers of threads. */
-static isize count_blocks(isize m, isize n, isize k) {
+static isize count_blocks(isize m, isize n, isize k)
+{
     double work = (double)m * (double)n * (double)k;
     isize side = m > n ? m : n, blocks = 2;
     while (blocks <= MAX_BLOCKS && work >= (double)blocks * MIN_WORK && side >= (blocks - 1) * MIN_SIDE) blocks *= 2;
     return blocks / 2;
 }
 
-static void multiply_block(void *context, ptrdiff_t index) {
+static void multiply_block(void *context, ptrdiff_t index)
+{
     const Split *split = context;
     Product block = *split->whole;
     isize item = itemsize(block.dtype), length = block.m >= block.n ? block.m : block.n;
@@ -181,8 +189,9 @@ static void multiply_block(void *context, ptrdiff_t index) {
 /* Libraries refuse a row length below the width even where there is a single row, and it has no meaning. */
 static isize row_length(isize rows, isize width, isize ld) { return rows > 1 ? ld : width > 1 ? width : 1; }
 
-void matmul_into(int dtype, bool trans_a, bool trans_b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a,
-                 ptrdiff_t lda, const void *b, ptrdiff_t ldb, int beta, void *c, ptrdiff_t ldc) {
+void matmul_into(int dtype, bool trans_a, bool trans_b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, ptrdiff_t lda,
+                 const void *b, ptrdiff_t ldb, int beta, void *c, ptrdiff_t ldc)
+{
     if (m == 0 || n == 0) return;
     if (k == 0) {
         if (beta) return;

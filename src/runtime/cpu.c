@@ -25,10 +25,12 @@ static bool has_v3(void) { return __builtin_cpu_supports("x86-64-v3"); }
 static bool has_v4(void) { return __builtin_cpu_supports("x86-64-v4"); }
 #else
 static bool has_v2(void) { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
-static bool has_v3(void) {
+static bool has_v3(void)
+{
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 }
-static bool has_v4(void) {
+static bool has_v4(void)
+{
     return has_v3() && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
@@ -54,7 +56,8 @@ static const struct {
 
 enum { N_LEVELS = sizeof levels / sizeof levels[0] }; /* best first */
 
-const char *select_kernels(const char *name) {
+const char *select_kernels(const char *name)
+{
     static char message[160];
     for (int i = 0; i < N_LEVELS; i++) {
         bool wanted = !name || !strcmp(name, levels[i].table->level);
@@ -69,7 +72,8 @@ const char *select_kernels(const char *name) {
     return message;
 }
 
-const char *available_levels(void) {
+const char *available_levels(void)
+{
     static char names[64];
     names[0] = 0;
     for (int i = 0; i < N_LEVELS; i++) {

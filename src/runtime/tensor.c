@@ -36,10 +36,7 @@ static int size_class(isize bytes, isize *class_bytes)
     return 4 * (log2 - 8) + (int)quarters - 4;
 }
 
-static isize class_size(int c)
-{
-    return c == 0 ? SMALLEST : (isize)((c - 1) % 4 + 5) << ((c - 1) / 4 + 6);
-}
+static isize class_size(int c) { return c == 0 ? SMALLEST : (isize)((c - 1) % 4 + 5) << ((c - 1) / 4 + 6); }
 
 static Tensor *block_from_system(isize bytes)
 {
@@ -56,10 +53,8 @@ static Tensor *block_from_system(isize bytes)
     return block;
 }
 
-static Tensor *block_new(isize bytes)
+static inline Tensor *block_of_class(int c, isize class_bytes)
 {
-    isize class_bytes;
-    int c = size_class(bytes, &class_bytes);
     Tensor *block = free_lists[c];
     if (block) {
         free_lists[c] = block->owner; /* free blocks are linked through `owner` */
@@ -76,6 +71,13 @@ static Tensor *block_new(isize bytes)
     block->refs = 1;
     block->owner = NULL;
     return block;
+}
+
+static Tensor *block_new(isize bytes)
+{
+    isize class_bytes;
+    int c = size_class(bytes, &class_bytes);
+    return block_of_class(c, class_bytes);
 }
 
 Tensor *tensor_new(int dtype, int ndim, const isize *shape)
@@ -103,6 +105,20 @@ Tensor *tensor_new(int dtype, int ndim, const isize *shape)
 
 Tensor *tensor_like(const Tensor *t)
 {
+    if (!t->owner) { /* t's own block tells the class, and its strides have no gaps: nothing to work out */
+        Tensor *like = block_of_class(t->size_class, class_size(t->size_class));
+        if (!like) return NULL;
+        like->data = (char *)like + HEADER;
+        like->size = t->size;
+        like->dtype = t->dtype;
+        like->ndim = t->ndim;
+        like->contiguous = true;
+        for (int i = 0; i < t->ndim; i++) {
+            like->shape[i] = t->shape[i];
+            like->strides[i] = t->strides[i];
+        }
+        return like;
+    }
     return tensor_new(t->dtype, t->ndim, t->shape);
 }
 

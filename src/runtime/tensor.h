@@ -18,14 +18,11 @@ typedef struct Tensor {
     isize size; /* number of elements */
     int32_t size_class;
     int8_t dtype, ndim;
-    bool contiguous; /* row-major without gaps */
+    bool contiguous;                          /* row-major without gaps */
     isize shape[MAX_NDIM], strides[MAX_NDIM]; /* strides in elements */
 } Tensor;
 
-static inline int itemsize(int dtype)
-{
-    return dtype == BOOL ? 1 : dtype == FLOAT32 ? 4 : 8;
-}
+static inline int itemsize(int dtype) { return dtype == BOOL ? 1 : dtype == FLOAT32 ? 4 : 8; }
 
 /* A new contiguous tensor with undefined values, or NULL: out of memory, or a size beyond the address space. */
 Tensor *tensor_new(int dtype, int ndim, const isize *shape);
@@ -35,10 +32,7 @@ Tensor *tensor_view(Tensor *t);
 void tensor_update_contiguous(Tensor *t);
 
 void tensor_free(Tensor *t);
-static inline void tensor_retain(Tensor *t)
-{
-    t->refs++;
-}
+static inline void tensor_retain(Tensor *t) { t->refs++; }
 static inline void tensor_release(Tensor *t)
 {
     if (--t->refs == 0) tensor_free(t);

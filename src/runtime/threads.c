@@ -36,12 +36,12 @@ static struct {
     atomic_ptrdiff_t next;
 
     atomic_uint state;
-    atomic_flag busy;         /* held by the caller of the running job */
-    atomic_int n_threads;     /* 0: not yet asked */
-    int n_workers;            /* started so far; guarded by busy */
-    atomic_int sleepers;      /* workers asleep, or about to be */
+    atomic_flag busy;     /* held by the caller of the running job */
+    atomic_int n_threads; /* 0: not yet asked */
+    int n_workers;        /* started so far; guarded by busy */
+    atomic_int sleepers;  /* workers asleep, or about to be */
     atomic_bool caller_sleeps;
-    pthread_mutex_t lock;     /* only for falling asleep and waking up */
+    pthread_mutex_t lock; /* only for falling asleep and waking up */
     pthread_cond_t wake, done;
 } pool = {.busy = ATOMIC_FLAG_INIT,
           .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -55,7 +55,8 @@ static _Thread_local bool inside_task;
 static bool job_has_seats(void) { return atomic_load(&pool.state) & ~INSIDE_MASK; }
 static bool job_is_done(void) { return atomic_load(&pool.state) == 0; }
 
-static inline void relax(void) {
+static inline void relax(void)
+{
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -63,14 +64,16 @@ static inline void relax(void) {
 #endif
 }
 
-static int64_t nanoseconds(void) {
+static int64_t nanoseconds(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* Wait for `ready` without sleeping, but not for long, and yielding: the thread waited for may need this very core. */
-static inline bool spin_until(bool (*ready)(void)) {
+static inline bool spin_until(bool (*ready)(void))
+{
     for (int64_t start = nanoseconds(); nanoseconds() - start < SPIN_NANOSECONDS; sched_yield()) {
         for (int i = 0; i < 64; i++) {
             if (ready()) return true;
@@ -82,7 +85,8 @@ static inline bool spin_until(bool (*ready)(void)) {
 
 /* Sleeping and waking cannot miss each other: the sleeper announces itself before it looks at the state, the waker
  * changes the state before it looks for sleepers, and passing through the lock lets an announced sleeper reach its wait. */
-static void sleep_until_job(void) {
+static void sleep_until_job(void)
+{
     pthread_mutex_lock(&pool.lock);
     atomic_fetch_add(&pool.sleepers, 1);
     while (!job_has_seats()) pthread_cond_wait(&pool.wake, &pool.lock);
@@ -90,7 +94,8 @@ static void sleep_until_job(void) {
     pthread_mutex_unlock(&pool.lock);
 }
 
-static void wake_workers(int seats) {
+static void wake_workers(int seats)
+{
     int sleepers = atomic_load(&pool.sleepers);
     if (sleepers == 0) return;
     pthread_mutex_lock(&pool.lock);
@@ -102,7 +107,8 @@ static void wake_workers(int seats) {
     }
 }
 
-static void sleep_until_done(void) {
+static void sleep_until_done(void)
+{
     pthread_mutex_lock(&pool.lock);
     atomic_store(&pool.caller_sleeps, true);
     while (!job_is_done()) pthread_cond_wait(&pool.done, &pool.lock);
@@ -110,7 +116,8 @@ static void sleep_until_done(void) {
     pthread_mutex_unlock(&pool.lock);
 }
 
-static void wake_caller(void) {
+static void wake_caller(void)
+{
     if (!atomic_load(&pool.caller_sleeps)) return;
     pthread_mutex_lock(&pool.lock);
     pthread_cond_signal(&pool.done);
@@ -119,7 +126,8 @@ static void wake_caller(void) {
 
 /* ---- Working ---- */
 
-static bool take_seat(void) {
+static bool take_seat(void)
+{
     unsigned state = atomic_load(&pool.state);
     while (state & ~INSIDE_MASK) {
         if (atomic_compare_exchange_weak(&pool.state, &state, state - SEAT + 1)) return true;
@@ -127,7 +135,8 @@ static bool take_seat(void) {
     return false;
 }
 
-static void run_tasks(void) {
+static void run_tasks(void)
+{
     for (;;) {
         ptrdiff_t i = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed);
         if (i >= pool.n_tasks) break;
@@ -136,7 +145,8 @@ static void run_tasks(void) {
     atomic_fetch_and(&pool.state, INSIDE_MASK); /* nothing is left to enter for */
 }
 
-static void *worker(void *unused) {
+static void *worker(void *unused)
+{
     (void)unused;
     inside_task = true;
     for (;;) {
@@ -153,7 +163,8 @@ static void *worker(void *unused) {
 static void before_fork(void) { pthread_mutex_lock(&pool.lock); }
 static void after_fork_in_parent(void) { pthread_mutex_unlock(&pool.lock); }
 
-static void after_fork_in_child(void) {
+static void after_fork_in_child(void)
+{
     pthread_mutex_unlock(&pool.lock);
     pool.wake = pool.done = (pthread_cond_t)PTHREAD_COND_INITIALIZER; /* forget the parent's sleepers */
     pool.n_workers = 0;
@@ -166,7 +177,8 @@ static void after_fork_in_child(void) {
 static void watch_forks(void) { pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
 
 /* Fewer workers than wanted is no error: the caller does what they do not. */
-static void start_workers(int wanted) {
+static void start_workers(int wanted)
+{
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
 
@@ -182,7 +194,8 @@ static void start_workers(int wanted) {
     pthread_attr_destroy(&attributes);
 }
 
-static void run_on_pool(task_fn task, void *context, ptrdiff_t n_tasks, int seats) {
+static void run_on_pool(task_fn task, void *context, ptrdiff_t n_tasks, int seats)
+{
     if (pool.n_workers < seats) start_workers(seats);
     pool.task = task;
     pool.context = context;
@@ -197,7 +210,8 @@ static void run_on_pool(task_fn task, void *context, ptrdiff_t n_tasks, int seat
     if (!spin_until(job_is_done)) sleep_until_done();
 }
 
-void parallel(task_fn task, void *context, ptrdiff_t n_tasks) {
+void parallel(task_fn task, void *context, ptrdiff_t n_tasks)
+{
     int n_threads = get_num_threads();
     if (n_tasks > 1 && n_threads > 1 && !inside_task && !atomic_flag_test_and_set(&pool.busy)) {
         run_on_pool(task, context, n_tasks, (int)(n_tasks < n_threads ? n_tasks : n_threads) - 1);
@@ -212,7 +226,8 @@ void parallel(task_fn task, void *context, ptrdiff_t n_tasks) {
 static int clamp(double n) { return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : (int)n; }
 
 /* The CPUs' worth of time that the cgroup directory `group` grants; MAX_THREADS if it sets no limit. */
-static int quota_of(const char *group) {
+static int quota_of(const char *group)
+{
     char path[4200];
     double quota = -1, period = 0;
     snprintf(path, sizeof path, "%s/cpu.max", group); /* version 2: "max 100000" or "150000 100000" */
@@ -236,7 +251,8 @@ static int quota_of(const char *group) {
 }
 
 /* Does the comma-separated list of a line of /proc/self/cgroup name the CPU controller (or, empty, version 2)? */
-static bool limits_cpu(const char *controllers, size_t length) {
+static bool limits_cpu(const char *controllers, size_t length)
+{
     if (length == 0) return true;
     for (const char *end = controllers + length; controllers < end;) {
         size_t word = strcspn(controllers, ",:");
@@ -248,7 +264,8 @@ static bool limits_cpu(const char *controllers, size_t length) {
 
 /* The smallest quota on the way from this process's group up to the mount point. (In a container the path may be the
  * host's and not exist here; the walk then ends at the mount point, which is the container's own group.) */
-static int cgroup_cpus(const char *proc_file, const char *mount) {
+static int cgroup_cpus(const char *proc_file, const char *mount)
+{
     FILE *file = fopen(proc_file, "r");
     if (!file) return MAX_THREADS;
     int cpus = MAX_THREADS;
@@ -272,7 +289,8 @@ static int cgroup_cpus(const char *proc_file, const char *mount) {
     return cpus;
 }
 
-static int available_cpus(void) {
+static int available_cpus(void)
+{
 #ifdef __linux__
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return clamp(CPU_COUNT(&set));
@@ -280,7 +298,8 @@ static int available_cpus(void) {
     return clamp((double)sysconf(_SC_NPROCESSORS_ONLN)); /* also when the set is too small for this machine */
 }
 
-static int default_num_threads(void) {
+static int default_num_threads(void)
+{
     const char *text = getenv("CORGI_NUM_THREADS");
     if (text) {
         char *end;
@@ -291,7 +310,8 @@ static int default_num_threads(void) {
     return quota < cpus ? quota : cpus;
 }
 
-int get_num_threads(void) {
+int get_num_threads(void)
+{
     int n = atomic_load_explicit(&pool.n_threads, memory_order_relaxed);
     if (n) return n;
     int none = 0;

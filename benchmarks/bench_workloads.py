@@ -1,0 +1,145 @@
+"""asv: what users do: training steps of small and medium networks, gradients of gradients, long graphs, and their memory."""
+
+import itertools
+
+import numpy as np
+
+import corgi
+from corgi import Model, activation, cost, initializer
+from corgi.layer import Dense
+from corgi.optimizer import Adam, GradientDescent
+
+NETWORKS = {
+    "2-16-2, batch 32": ((2, 16, 2), 32),
+    "64-128-10, batch 64": ((64, 128, 10), 64),
+    "784-512-256-10, batch 128": ((784, 512, 256, 10), 128),
+}
+OPTIMIZERS = {"GradientDescent": lambda: GradientDescent(0.01, momentum=0.9), "Adam": lambda: Adam(0.001)}
+
+
+class Training:
+    """One step of a classifier made of dense layers: forward, backward, update; float32."""
+
+    params = (list(NETWORKS), list(OPTIMIZERS))
+    param_names = ("network", "optimizer")
+
+    def setup(self, network, optimizer):
+        sizes, batch = NETWORKS[network]
+        corgi.seed(0)
+        with corgi.default_dtype("float32"):
+            layers = [
+                Dense(n, m, initializer.he(), activation.softmax if m == sizes[-1] else activation.relu)
+                for n, m in itertools.pairwise(sizes)
+            ]
+        self.model = Model(layers, OPTIMIZERS[optimizer](), cost.cross_entropy)
+        generator = np.random.default_rng(0)
+        self.inputs = corgi.array(generator.normal(size=(batch, sizes[0])), dtype="float32")
+        self.targets = corgi.array(generator.integers(0, sizes[-1], batch))
+
+    def step(self):
+        self.model.forward(self.inputs)
+        self.model.backward(self.targets)
+        self.model.update()
+
+    def time_step(self, network, optimizer):
+        self.step()
+
+    def track_memory(self, network, optimizer):
+        """Most bytes of array memory in use at once."""
+        self.step()
+        corgi.memory.reset_peak()
+        self.step()
+        return corgi.memory.stats()["peak"]
+
+    track_memory.unit = "bytes"
+
+
+class ConvTraining:
+    """One step of a convolutional network on a batch of 8 x 8 images; float32."""
+
+    def setup(self):
+        generator = np.random.default_rng(0)
+
+        def weights(*shape):
+            return corgi.array(generator.normal(size=shape) * 0.1, dtype="float32").tracked()
+
+        self.images = corgi.array(generator.normal(size=(64, 1, 8, 8)), dtype="float32")
+        self.labels = corgi.array(generator.integers(0, 10, 64))
+        self.parameters = [weights(16, 1, 3, 3), weights(32, 16, 3, 3), weights(10, 128)]
+        self.optimizer = GradientDescent(0.01)
+
+    def time_step(self):
+        first, second, last = self.parameters
+        x = corgi.max_pool(corgi.relu(corgi.conv(self.images, first, padding=1)), 2)
+        x = corgi.max_pool(corgi.relu(corgi.conv(x, second, padding=1)), 2)
+        loss = corgi.softmax_cross_entropy(corgi.matmul(x.reshape(64, -1), last, transpose_b=True), self.labels)
+        loss.backward()
+        self.optimizer.step(self.parameters)
+
+
+class HigherOrder:
+    """Derivatives of derivatives of a network of one input, as in a curve fit."""
+
+    params = ((1, 2, 3),)
+    param_names = ("order",)
+
+    def setup(self, order):
+        generator = np.random.default_rng(0)
+        self.w1, self.w2 = (corgi.array(generator.normal(size=(32, 1))).tracked() for _ in range(2))
+        self.x = corgi.linspace(-1, 1, 64).reshape(64, 1).tracked()
+
+    def time_derivative(self, order):
+        y = corgi.tanh(corgi.matmul(self.x, self.w1, transpose_b=True)) @ self.w2
+        for _ in range(order):
+            self.x.gradient = None
+            y.sum().backward(create_graph=True)
+            y = self.x.gradient
+
+
+class LongGraph:
+    """A chain of small operations: time and memory for each node of the graph."""
+
+    nodes = 100_000
+
+    def setup(self):
+        self.x = corgi.ones(1).tracked()
+
+    def chain(self):
+        y = self.x
+        for _ in range(self.nodes):
+            y = y * self.x
+        return y
+
+    def time_backward(self):
+        self.chain().backward()
+
+    def track_memory(self):
+        before = corgi.memory.stats()["in_use"]
+        corgi.memory.reset_peak()
+        self.chain().backward()
+        return (corgi.memory.stats()["peak"] - before) / self.nodes
+
+    def peakmem_backward(self):
+        self.chain().backward()
+
+    track_memory.unit = "bytes/node"
+
+
+class Digits:
+    """The main job's epoch: 1,438 images of digits in batches of 32."""
+
+    def setup(self):
+        self.train, _ = corgi.data.digits("float32")
+        corgi.seed(0)
+        with corgi.default_dtype("float32"):
+            layers = [
+                Dense(64, 128, initializer.he(), activation.relu),
+                Dense(128, 10, initializer.he(), activation.softmax),
+            ]
+        self.model = Model(layers, Adam(0.001), cost.cross_entropy)
+
+    def time_epoch(self):
+        for images, labels in corgi.data.batches(self.train, 32, seed=0):
+            self.model.forward(images)
+            self.model.backward(labels)
+            self.model.update()

@@ -1,0 +1,54 @@
+"""The scripts in examples/: each runs on its own, quickly, without a warning, and computes what it says."""
+
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import time
+
+import pytest
+
+FOLDER = pathlib.Path(__file__).parent.parent / "examples"
+SCRIPTS = sorted(FOLDER.glob("*.py"))
+
+
+def result_of(name):
+    return runpy.run_path(str(FOLDER / name))["main"]()
+
+
+def test_all_are_here():
+    assert [s.name for s in SCRIPTS] == ["conv_net.py", "curve_fit.py", "custom_op.py", "digits.py", "dynamic_graph.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.name)
+def test_runs_as_a_script(script, tmp_path):
+    start = time.perf_counter()
+    command = [sys.executable, "-W", "error", str(script)]
+    result = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    assert result.stdout
+    assert time.perf_counter() - start < 30  # 2 s where nothing else runs
+
+
+def test_digits():
+    assert result_of("digits.py") >= 0.97
+    assert len((FOLDER / "digits.py").read_text().splitlines()) <= 45
+
+
+def test_conv_net():
+    assert result_of("conv_net.py") >= 0.97
+
+
+def test_dynamic_graph():
+    assert result_of("dynamic_graph.py") == (232420.0, 97650.0)
+
+
+def test_custom_op():
+    assert result_of("custom_op.py") == pytest.approx([2 * 0.36787944117144233, 0.0, -0.7788007830714049])
+
+
+def test_curve_fit():
+    values, errors = result_of("curve_fit.py")
+    for value, error, true in zip(values, errors, (2.0, 0.3, 4.0), strict=True):
+        assert abs(value - true) < 4 * error < 0.1
