@@ -45,12 +45,17 @@ def as_array(a):
     return a if type(a) is Array else array(a)
 
 
+def int_of(name, value, what):
+    """An int given as an argument."""
+    try:
+        return value.__index__()
+    except AttributeError:
+        raise TypeError(f"{name}: expected an int for {what}, got {type(value).__name__}") from None
+
+
 def axis_of(name, axis, ndim):
     """An axis as a number from 0."""
-    try:
-        found = axis.__index__()
-    except AttributeError:
-        raise TypeError(f"{name}: expected an int for the axis, got {type(axis).__name__}") from None
+    found = int_of(name, axis, "the axis")
     if not -ndim <= found < ndim:
         raise IndexError(f"{name}: axis {found} is out of range for an array with {ndim} axes")
     return found % ndim
@@ -104,6 +109,7 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
     i, j = axes_of("diagonal", (axis1, axis2), x.ndim)
     x = permuted(x, [axis for axis in range(x.ndim) if axis not in (i, j)] + [i, j])
     rows, columns = x.shape[-2:]
+    offset = int_of("diagonal", offset, "offset")
     length = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
     start = offset if offset >= 0 else -offset * columns
     flat = reshape(x, (*x.shape[:-2], rows * columns))
@@ -174,14 +180,16 @@ def triu(a, k=0):
     Array([[1, 2],
            [0, 4]], dtype=int64)
     """
-    return _triangle("triu", a, k - 1, False)
+    return _triangle("triu", a, int_of("triu", k, "k") - 1, False)
 
 
 def _triangle(name, a, k, lower):
     x = as_array(a)
     if x.ndim < 2:
         raise ValueError(f"{name}: expected an array with at least two axes, got shape {x.shape}")
-    mask = np.tri(*x.shape[-2:], k, dtype=bool)
+    rows, columns = x.shape[-2:]
+    k = max(-rows - 1, min(int_of(name, k, "k"), columns))  # NumPy takes no larger ones than int64
+    mask = np.tri(rows, columns, k, dtype=bool)
     return where(array(mask if lower else ~mask), x, 0)
 
 
@@ -330,7 +338,7 @@ def roll(a, shift, axis=None):
         raise ValueError(f"roll: expected {len(axes)} shifts, one for each axis, got {len(shifts)}")
     for i, places in zip(axes, shifts, strict=True):
         size = x.shape[i]
-        cut = -places % size if size else 0
+        cut = -int_of("roll", places, "shift") % size if size else 0
         if cut:
             before = (slice(None),) * i
             x = concatenate([x[(*before, slice(cut, None))], x[(*before, slice(None, cut))]], i)
@@ -458,7 +466,7 @@ def round(a, decimals=0):
     >>> corgi.round([1.25, 2.5], 1)
     Array([1.2, 2.5], dtype=float64)
     """
-    x = as_array(a)
+    x, decimals = as_array(a), int_of("round", decimals, "decimals")
     if x.dtype.kind != "f":
         return x.copy() if decimals >= 0 else array(np.round(x.numpy(), decimals))
     if decimals == 0:

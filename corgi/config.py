@@ -5,7 +5,7 @@ Above: users, the command line.  Below: the runtime, through `corgi._core`.
 
 import contextlib
 import importlib.util
-import pathlib
+import os
 import sys
 
 from corgi import _core
@@ -18,8 +18,9 @@ def _find_openblas():
     spec = importlib.util.find_spec("scipy_openblas32")
     if spec is None or not spec.submodule_search_locations:
         return None
-    folder = pathlib.Path(next(iter(spec.submodule_search_locations))) / "lib"
-    return next((str(file) for file in sorted(folder.glob("libscipy_openblas*.so"))), None)
+    folder = os.path.join(next(iter(spec.submodule_search_locations)), "lib")
+    files = sorted(file for file in os.listdir(folder) if file.startswith("libscipy_openblas") and file.endswith(".so"))
+    return os.path.join(folder, files[0]) if files else None
 
 
 _BUILT_FOR = _core._config()["blas_built"]
@@ -247,8 +248,8 @@ class memory:
 def _bytes(value, name):
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"memory.{name}: expected a number of bytes, got {type(value).__name__}")
-    if value < 0:
-        raise ValueError(f"memory.{name}: expected at least 0 bytes, got {value}")
+    if not 0 <= value < 2**63:
+        raise ValueError(f"memory.{name}: expected from 0 to 2**63 - 1 bytes, got {value}")
     return value
 
 

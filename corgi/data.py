@@ -3,6 +3,7 @@
 Above: the command line, examples.  Below: scikit-learn (the extra `examples`), imported at the first use.
 """
 
+from numbers import Integral
 from typing import NamedTuple
 
 from corgi._core import Array, array, take
@@ -20,6 +21,13 @@ class Dataset(NamedTuple):
         (count, pixels), or (count, channels, rows, columns)
     labels : Array
         (count,), int64
+
+    Examples
+    --------
+    >>> import corgi
+    >>> images, labels = corgi.data.Dataset(corgi.zeros((3, 64)), corgi.array([1, 0, 2]))
+    >>> len(images) == len(labels)
+    True
     """
 
     images: Array
@@ -98,8 +106,8 @@ def batches(dataset, size, seed=None):
 
     Raises
     ------
-    ValueError
-        If the size is below 1 or the lengths differ.
+    TypeError, ValueError
+        If the size is not an int of at least 1, or the lengths differ.
 
     Examples
     --------
@@ -107,6 +115,8 @@ def batches(dataset, size, seed=None):
     >>> [len(x) for x, y in corgi.data.batches((corgi.zeros((5, 2)), corgi.zeros(5)), 2)]
     [2, 2, 1]
     """
+    if isinstance(size, bool) or not isinstance(size, Integral):
+        raise TypeError(f"batches: expected an int for size, got {type(size).__name__}")
     if size < 1:
         raise ValueError(f"batches: expected a size of at least 1, got {size}")
     lengths = [len(part) for part in dataset]

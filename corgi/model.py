@@ -5,6 +5,7 @@ Above: users.  Below: layers, costs, optimizers.
 
 from collections.abc import Iterable
 
+from corgi._core import Array
 from corgi.layer.base import Layer
 
 
@@ -63,7 +64,7 @@ class Model(Layer):
         self._output = None
 
     def forward(self, x):
-        """The output of the last layer, which the model keeps for `backward`.
+        """The output of the last layer. A model with a cost keeps it for `backward`.
 
         Parameters
         ----------
@@ -89,7 +90,8 @@ class Model(Layer):
                 error.add_note(f"in {self._place(position)}")
                 raise
             raise type(error)(self._located(position, str(error))) from error
-        self._output = x
+        if self.cost is not None:  # else no backward can come, and the output would keep the graph alive
+            self._output = x
         return x
 
     def _place(self, position):
@@ -127,6 +129,8 @@ class Model(Layer):
         if self._output is None:
             raise ValueError("Model.backward: expected a call of forward(x) before each backward(target)")
         loss = self.cost(self._output, target)
+        if type(loss) is not Array:
+            raise TypeError(f"Model.backward: expected an Array from the cost, got {type(loss).__name__}")
         if loss.size != 1:
             raise ValueError(f"Model.backward: expected one number from the cost, got shape {loss.shape}")
         if not loss.is_tracked:

@@ -4,7 +4,7 @@
 # node; the tracking flag belongs to the handle.
 
 import numpy as np
-from numbers import Integral, Number
+from numbers import Integral, Number, Real
 
 cdef object DTYPES = (np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float32), np.dtype(np.float64))
 cdef int default_dtype = FLOAT64
@@ -165,7 +165,8 @@ cdef class Array:
         return iter([self[i] for i in range(self.t.shape[0])])
 
     def __contains__(self, value):
-        return bool((self == value).any())
+        equal = self == value
+        return bool(equal.any()) if type(equal) is Array else False
 
     def __getbuffer__(self, Py_buffer *view, int flags):
         if flags & PyBUF_WRITABLE:
@@ -646,17 +647,31 @@ cdef int scalar_dtype(value, int dtype) except -1:
     return default_dtype
 
 
-cdef Array scalar(value, int dtype):
+cdef Array scalar(value, int dtype, str op="array"):
     """An array without axes."""
     cdef Array a = wrap(tensor_new(dtype, 0, NULL))
-    if dtype == FLOAT64:
-        (<double *> a.t.data)[0] = value
-    elif dtype == FLOAT32:
-        (<float *> a.t.data)[0] = <float> <double> value
-    elif dtype == INT64:
-        (<int64_t *> a.t.data)[0] = value
-    else:
+    cdef double number
+    if PyFloat_CheckExact(value) and dtype >= FLOAT32:
+        number = PyFloat_AS_DOUBLE(value)
+    elif dtype == BOOL:
         (<uint8_t *> a.t.data)[0] = bool(value)
+        return a
+    else:
+        try:
+            if dtype == INT64:
+                (<int64_t *> a.t.data)[0] = int(value)
+                return a
+            number = value
+        except OverflowError:
+            raise OverflowError(f"{op}: {value} does not fit {DTYPES[dtype]}") from None
+        except ValueError:
+            raise ValueError(f"{op}: {value} does not fit {DTYPES[dtype]}") from None
+        except TypeError:
+            raise TypeError(f"{op}: expected a number, got {type(value).__name__}") from None
+    if dtype == FLOAT64:
+        (<double *> a.t.data)[0] = number
+    else:
+        (<float *> a.t.data)[0] = <float> number
     return a
 
 
@@ -681,7 +696,7 @@ def set_default_dtype(dtype):
     >>> _ = corgi.set_default_dtype(previous)
     """
     global default_dtype
-    code = dtype_code(dtype)
+    code = BOOL if dtype is None else dtype_code(dtype)
     if code < FLOAT32:
         raise TypeError(f"set_default_dtype: expected float64 or float32, got {dtype!r}")
     previous = DTYPES[default_dtype]

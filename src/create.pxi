@@ -2,6 +2,10 @@
 #
 # Above: users.  Below: array.pxi.  NumPy stands at this edge only: it reads nested lists and foreign dtypes.
 
+import math
+import sys
+from builtins import max as builtin_max
+
 
 cdef bint holds_array(values):
     """Whether a nested list or tuple holds an Array."""
@@ -148,6 +152,8 @@ cdef Tensor *new_shape(shape, int dtype, str op) except NULL:
 cdef int parse_shape(shape, isize *sizes, str op) except -1:
     if isinstance(shape, Integral) or type(shape) is Array and (<Array> shape).t.ndim == 0:
         shape = (shape,)
+    if isinstance(shape, (str, bytes, dict, set)):
+        raise TypeError(f"{op}: expected a shape, an int or a sequence of ints, got {shape!r}")
     try:
         values = [int(size.__index__()) for size in shape]
     except (TypeError, AttributeError):
@@ -159,12 +165,15 @@ cdef int parse_shape(shape, isize *sizes, str op) except -1:
             sizes[i] = size
         except OverflowError:
             raise ValueError(f"{op}: size {size} is too large") from None
+    # Products of sizes must not overflow, also where another size is 0.
+    if math.prod([builtin_max(size, 1) for size in values]) > sys.maxsize // 16:
+        raise ValueError(f"{op}: shape {tuple(values)} is too large")
     return len(values)
 
 
-cdef Array filled(Tensor *t, value):
+cdef Array filled(Tensor *t, value, str op="array"):
     """Fill a new tensor with a Python number."""
-    cdef Array out = wrap(t), number = scalar(value, t.dtype)
+    cdef Array out = wrap(t), number = scalar(value, t.dtype, op)
     kernels.fill(t.size, t.data, number.t.data, itemsize(t.dtype))
     return out
 
@@ -234,15 +243,24 @@ def full(shape, value, dtype=None):
     >>> corgi.full(2, 7)
     Array([7, 7], dtype=int64)
     """
-    if not isinstance(value, Number) and not (type(value) is Array and (<Array> value).t.ndim == 0):
-        raise TypeError(f"full: expected a number, got {type(value).__name__}")
+    value = number_of(value, "full")
     code = (<Array> array(value)).t.dtype if dtype is None else dtype_code(dtype)
-    return filled(new_shape(shape, code, "full"), value)
+    return filled(new_shape(shape, code, "full"), value, "full")
 
 
 cdef Array filled_like(a, value, dtype, str op):
     cdef Array like = as_operand(a, op)
-    return filled(new_shape(like.shape, like.t.dtype if dtype is None else dtype_code(dtype), op), value)
+    value = number_of(value, op)
+    return filled(new_shape(like.shape, like.t.dtype if dtype is None else dtype_code(dtype), op), value, op)
+
+
+cdef object number_of(value, str op):
+    """A Python or NumPy number, also from an array without axes."""
+    if type(value) is Array and (<Array> value).t.ndim == 0:
+        return value.item()
+    if not isinstance(value, (Real, np.bool_)):
+        raise TypeError(f"{op}: expected a number, got {type(value).__name__}")
+    return value
 
 
 def zeros_like(a, dtype=None):
@@ -304,7 +322,18 @@ def eye(n, m=None, dtype=None):
         raise TypeError(f"eye: expected numbers of rows and columns, got {n!r} and {m!r}")
     if n < 0 or (m is not None and m < 0):
         raise ValueError(f"eye: expected sizes of at least 0, got {n} and {m}")
-    return from_numpy(np.eye(n, m, dtype=DTYPES[dtype_code(dtype)]))
+    cdef int code = dtype_code(dtype)
+    return from_numpy(numpy_made("eye", np.eye, n, m, dtype=DTYPES[code]))
+
+
+def numpy_made(str op, function, *args, **kwargs):
+    """What a NumPy function makes; its errors under our name."""
+    try:
+        return function(*args, **kwargs)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{op}: {error}") from None
+    except MemoryError:
+        raise MemoryError(f"{op}: not enough memory for the result") from None
 
 
 def arange(start, stop=None, step=1, dtype=None):
@@ -326,11 +355,10 @@ def arange(start, stop=None, step=1, dtype=None):
     if stop is None:
         start, stop = 0, start
     for value in (start, stop, step):
-        if not isinstance(value, Number):
-            raise TypeError(f"arange: expected numbers, got {type(value).__name__}")
+        number_of(value, "arange")
     if step == 0:
         raise ValueError("arange: expected a step other than 0")
-    values = np.arange(start, stop, step)
+    values = numpy_made("arange", np.arange, start, stop, step)
     if dtype is None and values.dtype.kind == "f":
         dtype = DTYPES[default_dtype]
     return from_numpy(values if dtype is None else values.astype(DTYPES[dtype_code(dtype)]))
@@ -357,7 +385,9 @@ def linspace(start, stop, num=50, dtype=None):
         raise TypeError(f"linspace: expected an int for num, got {type(num).__name__}")
     if num < 0:
         raise ValueError(f"linspace: expected num of at least 0, got {num}")
-    return from_numpy(np.linspace(float(start), float(stop), num).astype(DTYPES[dtype_code(dtype)]))
+    cdef int code = dtype_code(dtype)
+    start, stop = number_of(start, "linspace"), number_of(stop, "linspace")
+    return from_numpy(numpy_made("linspace", np.linspace, start, stop, num, dtype=DTYPES[code]))
 
 
 def astype(a, dtype):

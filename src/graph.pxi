@@ -367,7 +367,7 @@ cdef bint claim(Walk *w, Node *n, size_t slot) except -1:
     """Give n a place in this walk; False if it has one already."""
     if n.walk == w.id:
         return False
-    if w.outer != NULL or walks != w:
+    if w.outer != NULL or walks != w or w.elsewhere != NULL:
         if w.elsewhere != NULL and <size_t> n in <dict> w.elsewhere:
             return False
         if is_active(n.walk):  # an outer walk, or one of another thread, needs its own mark on the node
@@ -577,8 +577,11 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
 
 
 cdef int keep_gradient(Node *n, Array g, bint create_graph) except -1:
-    if n.gradient == NULL and not create_graph and g.node != NULL:
-        g = wrap_shared(g.t)  # a seed from the caller may be part of a graph; the gradient is not
+    if n.gradient == NULL:  # a handle of its own: others may show the same array as theirs
+        if create_graph and g.node != NULL:
+            g = differentiable_alias(g)  # behind a node of its own, lest the gradient count as a handle on its own array
+        elif Py_REFCNT(g) > 3 or g.node != NULL:  # the walk's reference and two of the callers'
+            g = wrap_shared(g.t)
     return add_gradient(&n.gradient, g, create_graph)
 
 

@@ -44,13 +44,15 @@ cdef Tensor *basic_view(Tensor *source, tuple index) except NULL:
                     start, stop, step = item.indices(size)
                 except TypeError:
                     raise TypeError(f"index: expected ints in a slice, got {item}") from None
+                except ValueError as error:
+                    raise ValueError(f"index: {error}, in {item}") from None
                 t.shape[to] = len(range(start, stop, step))
                 t.strides[to] = source.strides[axis] * step
                 if t.shape[to]:
                     t.data += start * source.strides[axis] * itemsize(source.dtype)
                 to += 1
             else:
-                start = item
+                start = position_of(item)
                 if not -size <= start < size:
                     raise IndexError(f"index: {start} is out of range for axis {axis} of size {size}")
                 t.data += (start + size if start < 0 else start) * source.strides[axis] * itemsize(source.dtype)
@@ -61,6 +63,13 @@ cdef Tensor *basic_view(Tensor *source, tuple index) except NULL:
         tensor_release(t)
         raise
     return t
+
+
+cdef isize position_of(index) except? -1:
+    try:
+        return index
+    except OverflowError:
+        raise IndexError(f"index: {index} is out of range") from None
 
 
 cdef Array row_view(Array x, isize i):
@@ -87,7 +96,7 @@ cdef Array getitem(Array x, object index):
     cdef Array out
     cdef Node *n
     if PyLong_CheckExact(index):
-        out = row_view(x, index)
+        out = row_view(x, position_of(index))
         n = record(out, x, getitem_vjp, b"getitem")
         if n != NULL:
             set_context(n, (index,))
@@ -124,7 +133,7 @@ cdef int getitem_vjp(Walk *w, Node *n, Array g) except -1:
 
 cdef Array placed(Array g, tuple shape, tuple index, value):
     """An array of `value` whose view by `index` holds g: the adjoint of getitem where the value is 0."""
-    cdef Array out = filled(new_shape(shape, g.t.dtype, "pad"), value)
+    cdef Array out = filled(new_shape(shape, g.t.dtype, "pad"), value, "pad")
     cdef Tensor *window = basic_view(out.t, index)
     cdef Tensor *source = NULL
     cdef Node *n
@@ -162,12 +171,12 @@ cdef Array gather(Array x, tuple items):
             raise IndexError(f"index: expected ints, slices, None, ... or arrays of ints or bools, got {index.dtype}")
         numpy_items.append(index.numpy() if index.t.size or index.t.dtype <= INT64 else index.numpy().astype(np.int64))
     if len(numpy_items) == 1 and isinstance(numpy_items[0], np.ndarray) and numpy_items[0].dtype == np.int64 and x.t.ndim:
-        return take(x, from_numpy(numpy_items[0]), 0)
+        return take_along(x, from_numpy(numpy_items[0]), 0, "index")
     try:
         positions = np.arange(x.t.size).reshape(x.shape)[tuple(numpy_items)]
     except IndexError as error:
         raise IndexError(f"index: {error}") from None
-    return take(reshape(x, (-1,)), from_numpy(np.asarray(positions)), 0)
+    return take_along(reshape(x, (-1,)), from_numpy(np.asarray(positions)), 0, "index")
 
 
 def take(a, indices, axis=0):
@@ -198,20 +207,23 @@ def take(a, indices, axis=0):
            [3, 4],
            [1, 2]], dtype=int64)
     """
-    cdef Array x = as_operand(a, "take"), index = as_operand(indices, "take")
+    return take_along(as_operand(a, "take"), as_operand(indices, "take"), axis, "take")
+
+
+cdef Array take_along(Array x, Array index, axis, str op):
     if index.t.dtype != INT64 and index.t.size:
-        raise TypeError(f"take: expected int64 indices, got {index.dtype}")
-    cdef int along = axis_of(axis, x.t.ndim, "take")
+        raise TypeError(f"{op}: expected int64 indices, got {index.dtype}")
+    cdef int along = axis_of(axis, x.t.ndim, op)
     if x.t.ndim - 1 + index.t.ndim > MAX_NDIM:
-        raise ValueError(f"take: expected at most {MAX_NDIM} axes in the result")
-    flat = checked_positions(index, x.t.shape[along])
+        raise ValueError(f"{op}: expected at most {MAX_NDIM} axes in the result")
+    flat = checked_positions(index, x.t.shape[along], op)
     cdef Array picked = taken(x, flat, along)
     if index.t.ndim == 1:
         return picked
     return reshape(picked, x.shape[:along] + index.shape + x.shape[along + 1:])
 
 
-cdef Array checked_positions(Array index, isize size):
+cdef Array checked_positions(Array index, isize size, str op):
     """Indices as a contiguous row of positions from 0."""
     cdef Array flat = wrap(tensor_new(INT64, 1, &index.t.size))
     cdef int64_t *values = <int64_t *> flat.t.data
@@ -221,7 +233,7 @@ cdef Array checked_positions(Array index, isize size):
     tensor_copy_out(index.t, values)
     for i in range(index.t.size):
         if not -size <= values[i] < size:
-            raise IndexError(f"index: {values[i]} is out of range for an axis of size {size}")
+            raise IndexError(f"{op}: {values[i]} is out of range for an axis of size {size}")
         if values[i] < 0:
             values[i] += size
     return flat

@@ -55,13 +55,11 @@ cdef isize batch_offset(const Tensor *t, int ndim, const isize *shape, isize ind
 
 
 cdef Array product(Array a, Array b):
-    """Matrix product over the last two axes of operands with at least two axes and one dtype; batches broadcast."""
+    """Matrix product over the last two axes of operands with at least two axes, fitting inner sizes and one dtype."""
     cdef isize shape[8]
     cdef int ndim = a.t.ndim if a.t.ndim > b.t.ndim else b.t.ndim, dtype = a.t.dtype, i
     cdef isize m = a.t.shape[a.t.ndim - 2], k = a.t.shape[a.t.ndim - 1], n = b.t.shape[b.t.ndim - 1]
     cdef isize x, y, batch, batches = 1
-    if b.t.shape[b.t.ndim - 2] != k:
-        raise ValueError(f"matmul: inner sizes differ, {a.shape} @ {b.shape}: {k} != {b.t.shape[b.t.ndim - 2]}")
     for i in range(ndim - 2):
         x = a.t.shape[i - ndim + a.t.ndim] if i >= ndim - a.t.ndim else 1
         y = b.t.shape[i - ndim + b.t.ndim] if i >= ndim - b.t.ndim else 1
@@ -115,7 +113,7 @@ def matmul(a, b, c=None, *, bint transpose_a=False, bint transpose_b=False):
         Of shapes (..., m, k) and (..., k, n); the leading axes broadcast. A vector stands for a row on the left and for a
         column on the right, and its axis is missing from the result.
     c : array_like, optional
-        Added to the product; broadcasts to its shape.
+        Added to the product, by the rules of broadcasting.
     transpose_a, transpose_b : bool
         Exchange the last two axes of the operand first; a vector `a` then stands for a column.
 
@@ -142,10 +140,13 @@ def matmul(a, b, c=None, *, bint transpose_a=False, bint transpose_b=False):
         raise ValueError(f"matmul: expected arrays with axes, got shapes {x.shape} and {y.shape}; use * for numbers")
     if dtype == BOOL:
         dtype = INT64
+    cdef isize inner_x = 1 if x.t.ndim == 1 and transpose_a else x.t.shape[x.t.ndim - (2 if transpose_a else 1)]
+    cdef isize inner_y = y.t.shape[y.t.ndim - (1 if column or transpose_b else 2)]
+    if inner_x != inner_y:
+        raise ValueError(f"matmul: inner sizes differ, {x.shape}{'.T' if transpose_a else ''} @ "
+                         f"{y.shape}{'.T' if transpose_b else ''}: {inner_x} != {inner_y}")
     x, y = cast(x, dtype), cast(y, dtype)
     if x.t.ndim == 1:
-        if row and column and x.t.shape[0] != y.t.shape[0]:
-            raise ValueError(f"matmul: inner sizes differ, {x.shape} @ {y.shape}: {x.t.shape[0]} != {y.t.shape[0]}")
         x = expand_dims(x, 0)
     if column:
         y = expand_dims(y, 1)
@@ -155,8 +156,6 @@ def matmul(a, b, c=None, *, bint transpose_a=False, bint transpose_b=False):
         y = matrix_transpose(y)
     if y.t.ndim == 2 and x.t.ndim > 2:  # one product instead of one for each matrix of the batch
         shape = list(x.shape[:x.t.ndim - 1]) + [y.t.shape[1]]
-        if x.t.shape[x.t.ndim - 1] != y.t.shape[0]:
-            raise ValueError(f"matmul: inner sizes differ, {x.shape} @ {y.shape}: {x.t.shape[x.t.ndim - 1]} != {y.t.shape[0]}")
         rows = 1
         for size in shape[:len(shape) - 1]:
             rows *= size
@@ -170,7 +169,14 @@ def matmul(a, b, c=None, *, bint transpose_a=False, bint transpose_b=False):
         if row:
             del shape[len(shape) - (1 if column else 2)]
         out = reshape(out, shape)
-    return out if c is None else out + as_operand(c, "matmul")
+    if c is None:
+        return out
+    cdef Array added = as_operand(c, "matmul")
+    try:
+        np.broadcast_shapes(out.shape, added.shape)
+    except ValueError:
+        raise ValueError(f"matmul: expected c that broadcasts with the product's shape {out.shape}, got {added.shape}") from None
+    return out + added
 
 
 # ---- windows
@@ -186,8 +192,8 @@ cdef tuple pair(value, str op, str name, int least):
     for size in (first, second):
         if not isinstance(size, Integral):
             raise TypeError(f"{op}: expected an int or a pair of ints for {name}, got {value!r}")
-        if size < least:
-            raise ValueError(f"{op}: expected {name} of at least {least}, got {value!r}")
+        if not least <= size <= 32767:
+            raise ValueError(f"{op}: expected {name} from {least} to 32767, got {value!r}")
     return int(first), int(second)
 
 

@@ -231,7 +231,9 @@ cdef object operator(int op, Array self, object other, bint reflected):
     if type(other) is Array:
         x = <Array> other
     elif PyFloat_CheckExact(other) or PyLong_CheckExact(other):
-        x = scalar(other, scalar_dtype(other, self.t.dtype))
+        x = scalar(other, scalar_dtype(other, self.t.dtype), name_of(op) if PyLong_CheckExact(other) else None)
+        if x.t.dtype == FLOAT32 and self.t.dtype == INT64:
+            self = cast(self, FLOAT32)  # ints and a Python float: the default dtype
     elif is_operand(other):
         x = operand_like(other, self, name_of(op))
     else:
@@ -275,9 +277,15 @@ cdef Array call_row(int op, tuple values):
     if len(values) != n:
         raise TypeError(f"{name_of(op)}: expected {n} argument{'s' if n > 1 else ''}, got {len(values)}")
     cdef Array like = None
+    cdef bint float_number = False
     for value in values:
         if type(value) is Array:
             like = <Array> value if like is None or (<Array> value).t.dtype > like.t.dtype else like
+        elif PyFloat_CheckExact(value):
+            float_number = True
+    if float_number and like is not None and like.t.dtype < FLOAT32:  # ints and a Python float: the default dtype
+        values = tuple([cast(value, default_dtype) if type(value) is Array else value for value in values])
+        like = cast(like, default_dtype)
     cdef list arrays = [None, None, None]
     for i in range(n):
         value = values[i]
@@ -371,6 +379,8 @@ def where(condition, a, b):
         x0 = as_operand(a, "where")
         x1 = operand_like(b, x0, "where") if type(a) is Array else as_operand(b, "where")
     cdef int dtype = promoted(x0.t.dtype, x1.t.dtype)
+    if PyFloat_CheckExact(a) and x1.t.dtype < FLOAT32 or PyFloat_CheckExact(b) and x0.t.dtype < FLOAT32:
+        dtype = default_dtype  # ints and a Python float
     x0, x1 = cast(x0, dtype), cast(x1, dtype)
     c, x0, x1 = broadcast_together([c, x0, x1], "where")
     cdef Tensor *tc = contiguous(c.t)

@@ -57,6 +57,10 @@ cdef inline Array steady(Array x):
 
 cdef int axis_mask(axis, int ndim, str op) except -1:
     cdef int mask = 0
+    if axis is None:
+        return (1 << ndim) - 1
+    if PyLong_CheckExact(axis):
+        return 1 << axis_of(axis, ndim, op)
     for i in axes_of(axis, ndim, op):
         mask |= 1 << <int> i
     return mask
@@ -185,7 +189,7 @@ def mean(a, axis=None, *, bint keepdims=False):
     """
     cdef Array x = as_float(a, "mean")
     cdef int mask = axis_mask(axis, x.t.ndim, "mean")
-    return sum_axes(x, mask, keepdims) / float(count_over(x.t, mask))
+    return pointwise(OP_divide, sum_axes(x, mask, keepdims), scalar(<double> count_over(x.t, mask), x.t.dtype), None)
 
 
 cdef Array as_float(a, str op):
@@ -193,7 +197,7 @@ cdef Array as_float(a, str op):
     return x if x.t.dtype >= FLOAT32 else cast(x, default_dtype)
 
 
-def var(a, axis=None, *, double ddof=0, bint keepdims=False):
+def var(a, axis=None, *, ddof=0, bint keepdims=False):
     """Variance over axes: the mean squared distance from the mean.
 
     Parameters
@@ -201,7 +205,7 @@ def var(a, axis=None, *, double ddof=0, bint keepdims=False):
     a : array_like
     axis : int or sequence of ints, optional
         All axes by default.
-    ddof : float
+    ddof : number
         The sum of squares is divided by the number of elements less `ddof`.
     keepdims : bool
         Keep the axes, with size 1.
@@ -216,14 +220,18 @@ def var(a, axis=None, *, double ddof=0, bint keepdims=False):
     >>> corgi.var([1.0, 3.0]).item()
     1.0
     """
-    cdef Array x = as_float(a, "var")
-    cdef int mask = axis_mask(axis, x.t.ndim, "var")
+    return variance(a, axis, ddof, keepdims, "var")
+
+
+cdef Array variance(a, axis, ddof, bint keepdims, str op):
+    cdef Array x = as_float(a, op)
+    cdef int mask = axis_mask(axis, x.t.ndim, op)
+    cdef double count = <double> count_over(x.t, mask) - <double> number_of(ddof, op)
     cdef Array centred = x - mean(x, axis, keepdims=True)
-    cdef double count = <double> count_over(x.t, mask) - ddof
-    return sum_axes(pointwise(OP_square, centred, None, None), mask, keepdims) / (count if count > 0 else 0.0)
+    return sum_axes(pointwise(OP_square, centred, None, None), mask, keepdims) / (0.0 if count < 0 else count)
 
 
-def std(a, axis=None, *, double ddof=0, bint keepdims=False):
+def std(a, axis=None, *, ddof=0, bint keepdims=False):
     """Standard deviation over axes: the square root of the variance.
 
     Parameters
@@ -231,7 +239,7 @@ def std(a, axis=None, *, double ddof=0, bint keepdims=False):
     a : array_like
     axis : int or sequence of ints, optional
         All axes by default.
-    ddof : float
+    ddof : number
         See `var`.
     keepdims : bool
         Keep the axes, with size 1.
@@ -246,7 +254,7 @@ def std(a, axis=None, *, double ddof=0, bint keepdims=False):
     >>> corgi.std([1.0, 3.0]).item()
     1.0
     """
-    return pointwise(OP_sqrt, var(a, axis, ddof=ddof, keepdims=keepdims), None, None)
+    return pointwise(OP_sqrt, variance(a, axis, ddof, keepdims, "std"), None, None)
 
 
 # ---- products

@@ -34,7 +34,11 @@ cdef list operand_list(arrays, str op):
     """A non-empty list of Arrays, brought to one dtype."""
     if type(arrays) is Array and (<Array> arrays).t.ndim == 0 or isinstance(arrays, Number):
         raise TypeError(f"{op}: expected a sequence of arrays, got {type(arrays).__name__}")
-    cdef list found = [as_operand(a, op) for a in arrays]
+    try:
+        values = list(arrays)
+    except TypeError:
+        raise TypeError(f"{op}: expected a sequence of arrays, got {type(arrays).__name__}") from None
+    cdef list found = [as_operand(a, op) for a in values]
     if not found:
         raise ValueError(f"{op}: expected at least one array, got none")
     cdef int dtype = (<Array> found[0]).t.dtype
@@ -65,6 +69,8 @@ cdef Array reshaped(Array x, int ndim, const isize *shape):
     for i in range(ndim - 1, -1, -1):
         strides[i] = stride
         stride *= shape[i]
+    if stride != x.t.size:  # every caller has seen to it; a view must never be larger than its memory
+        raise ValueError(f"reshape: an array of shape {x.shape} does not fill shape {shape_tuple(ndim, shape)}")
     source = x if x.t.contiguous else contiguous_copy(x)
     out = view_like(source, ndim, shape, strides)
     record(out, x, reshape_vjp, b"reshape")
@@ -366,6 +372,8 @@ def expand_dims(a, axis):
     (1, 2)
     """
     cdef Array x = as_operand(a, "expand_dims")
+    if not isinstance(axis, (Integral, tuple, list)):
+        raise TypeError(f"expand_dims: expected an int or a sequence of ints for the axis, got {type(axis).__name__}")
     count = 1 if isinstance(axis, Integral) else len(axis)
     if x.t.ndim + count > MAX_NDIM:
         raise ValueError(f"expand_dims: expected at most {MAX_NDIM} axes in the result, got {x.t.ndim + count}")
@@ -485,6 +493,7 @@ def stack(arrays, axis=0):
     """
     cdef list parts = operand_list(arrays, "stack")
     cdef Array x
+    axis = axis_of(axis, (<Array> parts[0]).t.ndim + 1, "stack")
     for x in parts:
         if not same_shape(x.t, (<Array> parts[0]).t):
             raise ValueError(f"stack: expected arrays of one shape, got {(<Array> parts[0]).shape} and {x.shape}")
@@ -520,11 +529,14 @@ def split(a, sections, axis=0):
     cdef int along = axis_of(axis, x.t.ndim, "split")
     size = x.shape[along]
     if isinstance(sections, Integral):
-        if sections < 1 or size % sections:
+        if sections < 1 or size % sections or sections > builtin_max(size, 2 ** 20):
             raise ValueError(f"split: axis {along} of shape {x.shape} does not divide into {sections} equal parts")
         cuts = list(range(0, size + 1, size // sections)) if size else [0] * (sections + 1)
     else:
-        cuts = [0] + [int(cut) for cut in sections] + [size]
+        try:
+            cuts = [0] + [cut.__index__() for cut in sections] + [size]
+        except (TypeError, AttributeError):
+            raise TypeError(f"split: expected a number of parts or a sequence of positions, got {sections!r}") from None
     before = (slice(None),) * along
     return [getitem(x, before + (slice(start, stop),)) for start, stop in zip(cuts, cuts[1:])]
 
@@ -563,6 +575,7 @@ def pad(a, pad_width, value=0):
         raise TypeError(f"pad: expected ints for pad_width, got {pad_width!r}")
     if widths.size and widths.min() < 0:
         raise ValueError(f"pad: expected widths of at least 0, got {pad_width!r}")
-    shape = tuple([x.shape[i] + int(widths[i].sum()) for i in range(x.t.ndim)])
+    value = number_of(value, "pad")
+    shape = tuple([x.shape[i] + int(widths[i][0]) + int(widths[i][1]) for i in range(x.t.ndim)])
     window = tuple([slice(int(widths[i][0]), int(widths[i][0]) + x.shape[i]) for i in range(x.t.ndim)])
     return placed(x, shape, window, value)

@@ -298,7 +298,7 @@ def _entries():
         yield name, "overlap", lambda xp, x, f=name: getattr(xp, f)(x, (3, 2), (2, 1), padding=1), IMAGES[:1], {}
         yield name, "one", lambda xp, x, f=name: getattr(xp, f)(x, 2, 1), ((3, 4, 3),), {}
 
-    layer, large = ((3, 4), (5, 4), (5,)), {"large": ((259, 301), (303, 301), (303,))}
+    layer, large = ((3, 4), (5, 4), (5,)), {"large": ((259, 301), (303, 301), (303,)), "domains": ((-3.0, 3.0), (-0.2, 0.2))}
     for activation in (None, "relu", "sigmoid", "tanh"):
         yield "dense", f"{activation}", lambda xp, x, w, b, a=activation: xp.dense(x, w, b, a), layer, large
     yield "dense", "no bias", lambda xp, x, w: xp.dense(x, w, activation="tanh"), ((2, 3, 4), (5, 4)), {}

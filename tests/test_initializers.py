@@ -108,6 +108,7 @@ def test_empty(make, shape):
     [
         (lambda: initializer.he("cauchy"), ValueError, "he: expected distribution 'normal' or 'uniform', got 'cauchy'"),
         (lambda: initializer.he()((3,)), ValueError, r"expected a weight \(outputs, inputs, ...\), got shape \(3,\)"),
+        (lambda: initializer.he()((2, -3)), ValueError, r"expected a shape of ints of at least 0, got \(2, -3\)"),
         (lambda: initializer.normal(0, -1), ValueError, "normal: expected std of at least 0, got -1"),
         (lambda: initializer.normal(math.nan), ValueError, "normal: expected a finite number for mean, got nan"),
         (lambda: initializer.normal("a"), TypeError, "normal: expected a number for mean, got str"),

@@ -108,6 +108,24 @@ def test_python_numbers(op, dtype):
             close(result, op.oracle(*inputs), 64 * EPS.get(str(result.dtype), 0.0))
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_default_dtype(dtype):
+    """Where integers become floats, they become floats of the default dtype."""
+    n = corgi.array([1, 2])
+    with corgi.default_dtype(dtype):
+        results = [n / 2, n * 1.5, 1.5 - n, n**0.5, corgi.exp(n), corgi.mean(n), corgi.softmax(n), corgi.maximum(n, 0.5)]
+        results += [
+            corgi.array([True]) * 0.5,
+            corgi.where(n > 1, n, 0.5),
+            corgi.clip(n, 0.5, 1.5),
+            corgi.norm(n),
+            corgi.var(n),
+        ]
+        assert [str(x.dtype) for x in results] == [dtype] * len(results)
+        assert corgi.add(corgi.array([1.0], "float64"), n).dtype == np.float64
+        assert corgi.add(corgi.array([1.0], "float32"), 0.5).dtype == np.float32
+
+
 OPERATORS = {
     "add": operator.add,
     "subtract": operator.sub,
@@ -377,6 +395,17 @@ def test_both_readings(op):
             close(a, b, 1e-13, 1e-14)
 
 
+@by_op([op for op in DIFFERENTIABLE if op.row])
+def test_both_readings_of_special_values(op):
+    special = SPECIAL if len(op.shapes) < 3 else SPECIAL[:7]
+    inputs = [x.ravel() for x in np.meshgrid(*[special] * len(op.shapes))]
+    for scale in (1.0, np.inf, np.nan):
+        g = corgi.full(inputs[0].shape, scale)
+        kernel, formula = (gradients_of(op, inputs, CONTIGUOUS, g, create_graph) for create_graph in (False, True))
+        for a, b in zip(kernel, formula, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
 @by_op([op for op in DIFFERENTIABLE if "float32" in op.dtypes])
 def test_float32_gradient(op):
     """In float32, against float64 at the same values."""
@@ -521,5 +550,5 @@ def test_level_in_use():
 @pytest.mark.parametrize("level", corgi.config.config()["instruction_sets"][1:])
 def test_levels(level):
     """The tests of values and gradients at the levels below the best one that this CPU has."""
-    chosen = "level_in_use or test_sizes or test_special or test_large or (test_vjp and contiguous) or (test_values and contiguous)"
+    chosen = "level_in_use or sizes or special or large or (contiguous and (test_vjp or test_values))"
     run_at_level(level, __file__, chosen)

@@ -472,6 +472,24 @@ def test_the_graph_is_freed_and_memory_does_not_grow():
     assert steps(1000) == before
 
 
+def test_a_model_inside_a_model_keeps_no_graph():
+    inner = Model([Dense(200, 200)])
+    model = Model([inner], GradientDescent(0.1), cost.mse)
+    x = corgi.array(normal(500, 200))
+
+    def in_use():
+        gc.collect()
+        return corgi.memory.stats()["in_use"]
+
+    before = in_use()
+    model.forward(x)
+    assert in_use() >= before + 500 * 200 * 8
+    model.backward(normal(500, 200))
+    for p in model.parameters():
+        p.gradient = None
+    assert in_use() < before + 500 * 200 * 8
+
+
 def test_predicting_between_training_steps_needs_no_backward():
     model = small_model()
     with corgi.no_tracking():

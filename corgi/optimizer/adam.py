@@ -3,19 +3,17 @@
 Above: users.  Below: the kernel `adam_step`.
 """
 
-from dataclasses import dataclass
-
-from corgi._core import Array, adam_step, zeros_like
+from corgi._core import adam_step, zeros_like
 from corgi.optimizer.base import Optimizer, Setting
 
 
-@dataclass(slots=True)
 class Moments:
     """What Adam remembers of a parameter: running averages of the gradient and its square, and the number of steps."""
 
-    mean: Array
-    square: Array
-    steps: int = 0
+    __slots__ = ("mean", "square", "steps")
+
+    def __init__(self, parameter):
+        self.mean, self.square, self.steps = zeros_like(parameter), zeros_like(parameter), 0
 
 
 class Adam(Optimizer):
@@ -71,7 +69,7 @@ class Adam(Optimizer):
         """Update one parameter and clear its gradient; without a gradient, do nothing."""
         moments = self.state.get(parameter)
         if moments is None:
-            moments = Moments(zeros_like(parameter), zeros_like(parameter))
+            moments = Moments(parameter)
         if adam_step(
             parameter,
             moments.mean,

@@ -4,6 +4,7 @@ Above: the optimizers.  Below: Array.
 """
 
 import math
+from collections.abc import Iterable
 from numbers import Real
 
 from corgi._core import Array
@@ -25,7 +26,10 @@ class Setting:
         if not self.least <= value < self.below:  # false for NaN
             interval = f"{self.name} in [{self.least:g}, {self.below:g})"
             raise ValueError(f"{owner}: expected {interval}, got {value}")
-        instance.__dict__[self.name] = float(value)
+        try:
+            instance.__dict__[self.name] = float(value)
+        except OverflowError:
+            raise ValueError(f"{owner}: expected {self.name} that fits a float, got a larger number") from None
 
 
 class Optimizer:
@@ -73,8 +77,12 @@ class Optimizer:
         TypeError
             If a parameter is not a float Array.
         """
-        if type(parameters) is Array:
-            raise TypeError(f"{type(self).__name__}.step: expected a list of Arrays, got an Array")
+        if type(parameters) is Array or not isinstance(parameters, Iterable):
+            raise TypeError(f"{type(self).__name__}.step: expected a list of Arrays, got {type(parameters).__name__}")
+        parameters = list(parameters)
+        for parameter in parameters:
+            if type(parameter) is not Array:
+                raise TypeError(f"{type(self).__name__}.step: expected Arrays, got {type(parameter).__name__} among them")
         for parameter in parameters:
             self.update(parameter)
 

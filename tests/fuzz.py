@@ -1,0 +1,344 @@
+"""Right calls of every public function, and a program that mixes wrong arguments into them: `python fuzz.py SEED PART PARTS`.
+
+Above: test_errors.py, which runs the program and completes its table from CALLS.  Below: corgi.  Before each call the program
+writes it to standard output, so that the last line names the call that crashed the interpreter; what else is wrong goes to
+standard error.
+"""
+
+import contextlib
+import gc
+import io
+import math
+import os
+import pickle
+import random
+import resource
+import sys
+import warnings
+
+import numpy as np
+
+import corgi
+from corgi import arr
+
+ALLOWED = (ValueError, TypeError, IndexError, OverflowError, MemoryError, ZeroDivisionError, BufferError)
+CALLS_OF_EACH = 150
+
+V = arr([1.0, 2.0, 3.0])
+A = arr([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+I3 = arr([1, 2, 0])
+B3 = arr([True, False, True])
+IMAGES = corgi.full((2, 3, 5, 5), 0.5)
+FILTERS = corgi.full((4, 3, 2, 2), 0.5)
+P = arr([[0.25, 0.75], [0.5, 0.5]])
+
+
+def total(x):
+    return corgi.sum(corgi.square(x))
+
+
+def no_gradient(arrays, tracked, delta):
+    return [None] * len(arrays)
+
+
+class Arrays(tuple):
+    """A list of arrays as one argument, for CALLS."""
+
+    __slots__ = ()
+
+
+# Arguments of a right call. Those that are Arrays (or Arrays, in a tuple) may be anything array_like, see test_errors.py.
+CALLS = {
+    "all": (B3, 0),
+    "allclose": (V, V, 1e-5, 1e-8),
+    "any": (B3, 0),
+    "arange": (0, 5, 2, "int64"),
+    "argmax": (A, 1),
+    "argmin": (A, 1),
+    "argsort": (A, 1),
+    "array": ([1.0, 2.0], "float32"),
+    "array_equal": (V, V),
+    "assign": (V.copy(), V),
+    "astype": (V, "float32"),
+    "avg_pool": (IMAGES, 2, 1),
+    "blas_backend": (),
+    "broadcast_to": (V, (2, 3)),
+    "concatenate": (Arrays((V, V)), 0),
+    "conv": (IMAGES, FILTERS, 1),
+    "cross_entropy": (P, arr([0, 1])),
+    "cumsum": (A, 0),
+    "default_dtype": ("float32",),
+    "dense": (A, A, arr([1.0, 2.0]), "relu"),
+    "diagonal": (A, 1, 0, 1),
+    "dot": (V, V),
+    "einsum": ("i,i->", V, V),
+    "expand_dims": (V, 0),
+    "eye": (2, 3, "float32"),
+    "flip": (A, 0),
+    "full": ((2, 3), 1.5, "float32"),
+    "full_like": (V, 1.5, "float32"),
+    "get_default_dtype": (),
+    "get_num_threads": (),
+    "grad": (total, 0, False),
+    "hessian": (total, 0),
+    "hvp": (total, V, V),
+    "isclose": (V, V, 1e-5, 1e-8),
+    "jacobian": (total, 0),
+    "jvp": (total, V, V),
+    "linspace": (0, 1, 5, "float32"),
+    "log_softmax": (A, 1),
+    "logsumexp": (A, 1),
+    "matmul": (A, corgi.transpose(A), P),
+    "max": (A, 1),
+    "max_pool": (IMAGES, 2, 1),
+    "mean": (A, 1),
+    "min": (A, 1),
+    "moveaxis": (A, 0, 1),
+    "norm": (A, 1),
+    "num_threads": (1,),
+    "ones": ((2, 3), "float32"),
+    "ones_like": (V, "float32"),
+    "op": (total, no_gradient),
+    "outer": (V, V),
+    "pad": (V, (1, 2), 0.5),
+    "permute": (A, (1, 0)),
+    "pointwise_table": (),
+    "pow": (V, 2.0),
+    "prod": (A, 1),
+    "ravel": (A,),
+    "repeat": (V, 2, 0),
+    "reshape": (A, (3, -1)),
+    "roll": (A, 1, 1),
+    "round": (V, 1),
+    "seed": (1,),
+    "set_default_dtype": ("float64",),
+    "set_num_threads": (1,),
+    "softmax": (A, 1),
+    "softmax_cross_entropy": (A, arr([0, 2])),
+    "sort": (A, 1),
+    "split": (V, 3, 0),
+    "squeeze": (arr([[1.0]]), 0),
+    "stack": (Arrays((V, V)), 0),
+    "std": (A, 1),
+    "sum": (A, 1),
+    "swapaxes": (A, 0, 1),
+    "take": (V, I3, 0),
+    "tensordot": (A, A, 2),
+    "tile": (V, (2, 1)),
+    "trace": (A, 0, 0, 1),
+    "transpose": (A, (1, 0)),
+    "tril": (A, 1),
+    "triu": (A, 1),
+    "value_and_grad": (total, 0, False),
+    "var": (A, 1),
+    "vjp": (total, V),
+    "where": (B3, V, V),
+    "zeros": ((2, 3), "float32"),
+    "zeros_like": (V, "float32"),
+}
+CALLS["arr"] = CALLS["array"]
+for _row in corgi.pointwise_table():
+    CALLS[_row["name"]] = (B3, B3) if _row["kind"] == "logic" else (V,) * _row["n_inputs"]
+CALLS["abs"] = CALLS["absolute"]
+
+# What the generated tests of CALLS leave out: modules, classes, dtypes; functions that print, or loop as long as they are told.
+NOT_CALLED = {
+    *("Array", "Model", "activation", "bool_", "check_gradient", "config", "cost", "data", "float32", "float64", "initializer"),
+    *("int64", "layer", "memory", "no_tracking", "optimizer", "show_config"),
+}
+
+KEEP_ARRAYS = {"Adam().step", "GradientDescent().step", "Model().backward", "Model().forward"}
+
+OTHER_CALLS = {
+    "activation.get": ("relu",),
+    "activation.identity": (V,),
+    "cost.mse": (V, V),
+    "initializer.constant": (1.0,),
+    "initializer.fans": ((2, 3),),
+    "initializer.generator": (1,),
+    "initializer.glorot": ("normal",),
+    "initializer.he": ("normal",),
+    "initializer.lecun": ("normal",),
+    "initializer.normal": (0.0, 1.0),
+    "initializer.uniform": (0.0, 1.0),
+    "layer.AvgPool": (2, 1),
+    "layer.Conv": (3, 4, 2, None, "relu"),
+    "layer.Dense": (2, 3, None, "relu"),
+    "layer.Flatten": (2,),
+    "layer.MaxPool": (2, 1),
+    "memory.trim": (2**20,),
+    "optimizer.Adam": (0.1, 0.9, 0.999, 1e-8, 0.0),
+    "optimizer.GradientDescent": (0.1, 0.9, False, 0.0),
+    "Model": ([corgi.layer.Dense(2, 2)], corgi.optimizer.Adam(), corgi.cost.mse),
+    "_core._restore": (bytes(24), (3,), "float64", False),
+    "_core.vjp_of": ([V], [V], [V]),
+    "_core.reaches_beyond": ([V], [V]),
+    "_core.sgd_step": (V.copy(), None, 0.1),
+    "_core.adam_step": (V.copy(), corgi.zeros(3), corgi.zeros(3), 0.1, 0.9, 0.999, 1e-8, 0.0, False, 1),
+    "_core.dense_reference": (A, A, None, 0),
+    "_core.softmax_cross_entropy_reference": (A, arr([0, 2])),
+    "Array.__contains__": (V, 1.0),
+    "Array.__float__": (arr(1.0),),
+    "Array.__getitem__": (A, (0, slice(None))),
+    "Array.__index__": (arr(1),),
+    "Array.__matmul__": (A, V),
+    "Array.__mul__": (V, 2.0),
+    "Array.__pow__": (V, 2, None),
+    "Array.__sub__": (V, 2.0),
+    "Array.__array__": (V, "float32", None),
+    "Array.astype": (V, "float32"),
+    "Array.backward": (V.copy().tracked() * 1, V),
+    "Array.clip": (V, 1.0, 2.0),
+    "Array.copy": (V,),
+    "Array.detach": (V,),
+    "Array.item": (A, 0, 1),
+    "Array.numpy": (V,),
+    "Array.reshape": (A, 3, 2),
+    "Array.start_tracking": (V.copy(),),
+    "Array.sum": (A, 0),
+    "Array.take_gradient": (V,),
+    "Array.tolist": (V,),
+    "Array.tracked": (V.copy(),),
+    "Array.transpose": (A, 1, 0),
+    "Array.untracked": (V.copy(),),
+}
+
+MODEL = corgi.Model([corgi.layer.Dense(2, 2)], None, corgi.cost.mse)
+OBJECTS = {  # not in the package under a name
+    "Adam().step": (corgi.optimizer.Adam().step, ([V.copy()],)),
+    "Conv()": (corgi.layer.Conv(3, 2, 2), (IMAGES,)),
+    "Dense()": (corgi.layer.Dense(3, 2), (A,)),
+    "Flatten()": (corgi.layer.Flatten(), (IMAGES,)),
+    "GradientDescent().step": (corgi.optimizer.GradientDescent(0.1, 0.9).step, ([V.copy()],)),
+    "MaxPool()": (corgi.layer.MaxPool(2), (IMAGES,)),
+    "Model().backward": (lambda x: (MODEL.forward(P), MODEL.backward(x)), (P,)),
+    "Model().forward": (MODEL.forward, (P,)),
+    "initializer.he()()": (corgi.initializer.he(), ((2, 3), "float32", 1)),
+    "pullback": (corgi.vjp(total, V)[1], (1.0,)),
+}
+
+
+def wrong_values():
+    """Arguments that are wrong nearly everywhere."""
+    return [
+        *(None, True, False, "", "x", "float32", b"ab", {}, {0: 1}, {1, 2}, object(), ..., slice(None), 1j, lambda *_: None),
+        *(0, 1, 2, 5, -1, -2, -7, 2**31 - 1, 2**40, 2**62, 2**63 - 1, -(2**63), 2**64, 10**30, 1.5, -0.0),
+        *(math.nan, math.inf, -math.inf, 1e308, np.float32(2), np.int8(-3), np.bool_(True), np.str_("x")),
+        *((), [], [None], [[1], [1, 2]], [1.0, 2.0], (0, 0), (1, -1), (2**62, 4), (2**40, 2**40), [2**64], ["a"], (1,) * 9),
+        *(np.ones(3, complex), np.array([None, 1]), np.zeros((1,) * 9), np.zeros((2, 0)), np.array("2020", "datetime64[D]")),
+        *(np.ones((3, 3))[:, ::-2], np.float16(1), np.array(1), np.arange(6, dtype="uint8").reshape(2, 3), np.ma.ones(3)),
+        *(V.copy(), A.copy(), I3.copy(), B3.copy(), IMAGES.copy(), arr(1.0), arr(2), arr(-1), arr(math.nan), corgi.zeros(0), corgi.zeros((2, 0, 3)), A.T),
+        *(arr([1.0, math.inf, math.nan]), arr([2**63 - 1, -(2**63), 0]), arr([1.0, 2.0], "float32"), V[::-1], arr([9, -9])),
+        *(corgi.ones((1,) * 8), corgi.ones((2,) * 8), corgi.broadcast_to(1.0, (2, 3, 2)), V.copy().tracked() * 2, total),
+        *(corgi.broadcast_to(arr(1.0), (3, 2**40)), corgi.Array, corgi, range(3), iter([V]), memoryview(b"abcd"), NotImplemented),
+    ]
+
+
+def find(name):
+    """A function by its name, and arguments of a right call."""
+    if name in OBJECTS:
+        return OBJECTS[name]
+    found = corgi
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found, (CALLS | OTHER_CALLS)[name]
+
+
+def mixed(arguments, wrong, rng):
+    """The arguments with some replaced, dropped or added."""
+    arguments = [list(a) if isinstance(a, Arrays) else a for a in arguments]
+    for i in range(len(arguments)):
+        if rng.random() < 0.5:
+            arguments[i] = rng.choice(wrong)
+    choice = rng.random()
+    if choice < 0.1:
+        arguments = arguments[:-1]
+    elif choice < 0.2:
+        arguments.append(rng.choice(wrong))
+    names = ("axis", "keepdims", "dtype", "padding", "dilation", "transpose_a", "ddof", "create_graph", "seed", "bias")
+    return arguments, {rng.choice(names): rng.choice(wrong)} if rng.random() < 0.15 else {}
+
+
+def shown(value):
+    """A value as text, without the values of large arrays."""
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    if isinstance(value, (corgi.Array, np.ndarray)) and value.size > 12:
+        return f"<{type(value).__name__} {value.dtype} {value.shape}>"
+    return repr(value).replace("\n", "")
+
+
+def check_result(value):
+    """Read all the values of small results: their shape must not promise more than there is."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            check_result(item)
+    elif type(value) is corgi.Array:
+        assert min(value.shape, default=0) >= 0 and value.size == math.prod(value.shape), value.shape
+        assert value.nbytes == value.size * value.itemsize < 2**63
+        if value.size < 10**6:
+            assert np.array(value).size == value.size
+            pickle.dumps(value)
+
+
+def limit_memory():
+    """Huge results fail at once, whatever the system promises; the address sanitizer needs its own terabytes."""
+    if "asan" not in os.environ.get("LD_PRELOAD", ""):
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def state():
+    """What a call that fails must leave as it was; settings, which calls that succeed may change, are put back."""
+    corgi.set_default_dtype("float64")
+    corgi.set_num_threads(1)
+    return corgi.ones(1).tracked().__mul__(2).is_tracked
+
+
+def complain(text):
+    print(text, file=sys.stderr, flush=True)
+    complaints.append(text)
+
+
+complaints = []
+
+
+def fuzz(name, rng):
+    function, right = find(name)
+    wrong = wrong_values()
+    for _ in range(CALLS_OF_EACH):
+        arguments, keywords = mixed(right, wrong, rng)
+        text = f"{name}({', '.join(map(shown, arguments))}, {', '.join(f'{k}={shown(v)}' for k, v in keywords.items())})"
+        os.write(1, (text + "\n").encode())
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                check_result(function(*arguments, **keywords))
+        except ALLOWED:
+            pass
+        except BaseException as error:
+            complain(f"{text}: {type(error).__name__}: {error}")
+        if not state():
+            complain(f"{text}: operations are not recorded any more")
+            return
+
+
+def main(seed, part, parts):
+    warnings.simplefilter("ignore")
+    limit_memory()
+    originals = {id(a): (a, pickle.dumps(a.detach())) for a in (V, A, I3, B3, IMAGES, FILTERS, P)}
+    gc.collect()
+    for name in sorted(CALLS | OTHER_CALLS | OBJECTS)[part::parts]:
+        before = corgi.memory.stats()["in_use"]
+        fuzz(name, random.Random(f"{seed} {name}"))
+        gc.collect()
+        if corgi.memory.stats()["in_use"] > before + 2**12 and name not in KEEP_ARRAYS:
+            complain(f"{name}: {corgi.memory.stats()['in_use'] - before} bytes more in use after the calls than before")
+        for a, values in originals.values():
+            if pickle.dumps(a.detach()) != values:
+                complain(f"{name}: an operand has changed: {a!r}")
+    return bool(complaints)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))
