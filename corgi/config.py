@@ -19,6 +19,8 @@ def _find_openblas():
     if spec is None or not spec.submodule_search_locations:
         return None
     folder = os.path.join(next(iter(spec.submodule_search_locations)), "lib")
+    if not os.path.isdir(folder):
+        return None
     files = sorted(file for file in os.listdir(folder) if file.startswith("libscipy_openblas") and file.endswith(".so"))
     return os.path.join(folder, files[0]) if files else None
 

@@ -1,7 +1,7 @@
 # Fused ops: several steps in one kernel where it counts, each with a readable composite of other ops (its reference).
 #
 # Above: layers and costs.  Below: the row kernels, the matrix product.  A recorded backward pass differentiates the reference
-# (replay, in graph.pxi), or a vjp written in terms of ops; the tests hold the kernels against the reference as well.
+# (replay, in backward.pxi), or a vjp written in terms of ops; the tests hold the kernels against the reference as well.
 
 
 # ---- softmax and its logarithm, along one axis

@@ -143,7 +143,19 @@ CALLS["abs"] = CALLS["absolute"]
 
 # What the generated tests of CALLS leave out: modules, classes, dtypes; functions that print, or loop as long as they are told.
 NOT_CALLED = {
-    *("Array", "Model", "activation", "bool_", "check_gradient", "config", "cost", "data", "float32", "float64", "initializer"),
+    *(
+        "Array",
+        "Model",
+        "activation",
+        "bool_",
+        "check_gradient",
+        "config",
+        "cost",
+        "data",
+        "float32",
+        "float64",
+        "initializer",
+    ),
     *("int64", "layer", "memory", "no_tracking", "optimizer", "show_config"),
 }
 
@@ -227,10 +239,31 @@ def wrong_values():
         *((), [], [None], [[1], [1, 2]], [1.0, 2.0], (0, 0), (1, -1), (2**62, 4), (2**40, 2**40), [2**64], ["a"], (1,) * 9),
         *(np.ones(3, complex), np.array([None, 1]), np.zeros((1,) * 9), np.zeros((2, 0)), np.array("2020", "datetime64[D]")),
         *(np.ones((3, 3))[:, ::-2], np.float16(1), np.array(1), np.arange(6, dtype="uint8").reshape(2, 3), np.ma.ones(3)),
-        *(V.copy(), A.copy(), I3.copy(), B3.copy(), IMAGES.copy(), arr(1.0), arr(2), arr(-1), arr(math.nan), corgi.zeros(0), corgi.zeros((2, 0, 3)), A.T),
+        *(
+            V.copy(),
+            A.copy(),
+            I3.copy(),
+            B3.copy(),
+            IMAGES.copy(),
+            arr(1.0),
+            arr(2),
+            arr(-1),
+            arr(math.nan),
+            corgi.zeros(0),
+            corgi.zeros((2, 0, 3)),
+            A.T,
+        ),
         *(arr([1.0, math.inf, math.nan]), arr([2**63 - 1, -(2**63), 0]), arr([1.0, 2.0], "float32"), V[::-1], arr([9, -9])),
         *(corgi.ones((1,) * 8), corgi.ones((2,) * 8), corgi.broadcast_to(1.0, (2, 3, 2)), V.copy().tracked() * 2, total),
-        *(corgi.broadcast_to(arr(1.0), (3, 2**40)), corgi.Array, corgi, range(3), iter([V]), memoryview(b"abcd"), NotImplemented),
+        *(
+            corgi.broadcast_to(arr(1.0), (3, 2**40)),
+            corgi.Array,
+            corgi,
+            range(3),
+            iter([V]),
+            memoryview(b"abcd"),
+            NotImplemented,
+        ),
     ]
 
 

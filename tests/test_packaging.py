@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 
@@ -62,13 +61,6 @@ def test_import_needs_numpy_alone(tmp_path):
         "print(*[name for name in added if 'cython' not in name])"  # Cython's modules are parts of the extension
     )
     assert python(program, tmp_path).split() == ["corgi"]
-
-
-def test_import_is_quick(tmp_path):
-    """At most 30 ms beyond NumPy's own import."""
-    program = "import time, numpy; start = time.perf_counter(); import corgi; print(time.perf_counter() - start)"
-    seconds = [float(python(program, tmp_path)) for _ in range(7)]
-    assert min(seconds) < 0.030, f"median {statistics.median(seconds):.3f} s"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/task")
