@@ -29,7 +29,9 @@ _BUILT_FOR = _core._config()["blas_built"]
 _WHY_NOT = None
 if _BUILT_FOR == "openblas":
     _file = _find_openblas()
-    _WHY_NOT = "scipy-openblas32 is not installed (pip install corgi[openblas])" if _file is None else _core._load_blas(_file)
+    _WHY_NOT = (
+        "scipy-openblas32 is not installed (pip install corgi[openblas])" if _file is None else _core._load_blas(_file)
+    )
 
 
 def config():

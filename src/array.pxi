@@ -10,9 +10,13 @@ cdef object DTYPES = (np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float3
 cdef int default_dtype = FLOAT64
 
 
+# Without binding, methods are descriptors that check their self: `Array.detach(5)` is a TypeError.
 @cython.final
 @cython.no_gc
 @cython.freelist(1024)
+@cython.binding(False)
+@cython.embedsignature(True)
+@cython.embedsignature.format("clinic")
 cdef class Array:
     """An n-dimensional array of numbers whose values never change, and which can take part in differentiation.
 

@@ -403,7 +403,7 @@ def reaches_beyond(outputs, inputs):
     open_walk(&w, False, True)
     try:
         for x in inputs:
-            n = (<Array> x).node
+            n = (<Array?> x).node
             if n == NULL:
                 continue
             for i in range(n.n_inputs):
@@ -413,7 +413,7 @@ def reaches_beyond(outputs, inputs):
                 place(&w, n)
         inner = w.count
         for output in outputs:
-            if (<Array> output).node != NULL:
+            if (<Array?> output).node != NULL:
                 discover(&w, (<Array> output).node)
         for k in range(inner, w.count):
             if w.order[k].vjp == NULL:

@@ -130,7 +130,10 @@ def array(values, dtype=None):
 
 def _restore(bytes values, tuple shape, dtype, tracks):
     """Rebuild a pickled array."""
-    cdef Array out = from_numpy(np.frombuffer(values, dtype).reshape(shape))
+    as_numpy = np.frombuffer(values, dtype)
+    if as_numpy.dtype == np.bool_:
+        as_numpy = as_numpy.view(np.uint8) != 0  # a damaged pickle may hold other bytes than 0 and 1
+    cdef Array out = from_numpy(as_numpy.reshape(shape))
     if tracks:
         out.tracked()
     return out
@@ -331,7 +334,7 @@ def numpy_made(str op, function, *args, **kwargs):
     try:
         return function(*args, **kwargs)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{op}: {error}") from None
+        raise ValueError(f"{op}: {str(error).removeprefix(op + ': ')}") from None
     except MemoryError:
         raise MemoryError(f"{op}: not enough memory for the result") from None
 

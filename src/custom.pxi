@@ -2,8 +2,6 @@
 #
 # Above: users, through corgi.op.  Below: graph.pxi, backward.pxi.
 
-import functools
-
 cdef int custom_vjp(Walk *w, Node *n, Array g) except -1:
     name, function, values = <tuple> <object> n.context
     cdef Array x, gradient

@@ -341,7 +341,7 @@ cdef Array softmax_cross_entropy_reference_op(Array logits, Array target):
 
 def softmax_cross_entropy_reference(logits, target):
     """What `softmax_cross_entropy` computes, in terms of other ops."""
-    return softmax_cross_entropy_reference_op(logits, target)
+    return softmax_cross_entropy_reference_op(as_float(logits, "cross_entropy"), as_operand(target, "cross_entropy"))
 
 
 def softmax_cross_entropy(logits, target):

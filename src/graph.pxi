@@ -8,6 +8,8 @@
 # Nodes count the Arrays that show them (`handles`): when the last one goes, nobody can read the gradient any more and it is
 # dropped, which also breaks the cycle of a parameter whose gradient depends on the parameter.
 
+import functools
+
 # Gives each wanted input its share of the cotangent g, through send().
 ctypedef int (*vjp_fn)(Walk *w, Node *n, Array g) except -1
 
@@ -220,6 +222,7 @@ cdef inline void set_context(Node *n, object context):
 
 
 @cython.final
+@cython.binding(False)
 cdef class tracking:
     """Context manager: operations of this thread are recorded inside, also within `no_tracking`. Gives the previous flag."""
     cdef list previous
@@ -239,7 +242,20 @@ cdef class tracking:
         return False
 
 
+cdef object untracked_function(function):
+    """A function that runs within no_tracking."""
+    if not callable(function):
+        raise TypeError(f"no_tracking: expected a function, got {type(function).__name__}")
+
+    @functools.wraps(function)
+    def untracked(*args, **kwargs):
+        with no_tracking():
+            return function(*args, **kwargs)
+    return untracked
+
+
 @cython.final
+@cython.binding(False)
 cdef class no_tracking:
     """Context manager and decorator: operations of this thread are not recorded inside.
 
@@ -269,10 +285,4 @@ cdef class no_tracking:
         return False
 
     def __call__(self, function):
-        import functools
-
-        @functools.wraps(function)
-        def untracked(*args, **kwargs):
-            with no_tracking():
-                return function(*args, **kwargs)
-        return untracked
+        return untracked_function(function)

@@ -13,6 +13,8 @@ cdef struct Row:
 cdef Row rows[128]
 assert N_POINTWISE <= 128
 
+cdef set LIGHT_NAMES = {"x", "x0", "x1", "x2", "C", "where", "absolute", "sign", "floor", "ceil", "rint", "sqrt", "maximum",
+                        "minimum"}
 cdef dict ROW_NUMBERS = {}
 cdef dict gradient_functions = {}
 
@@ -468,8 +470,7 @@ cdef int register_rows() except -1:
                                 | 8 * ("y" in names))
         names = set()
         words(formula, names)
-        rows[op].heavy = bool(names - {"x", "x0", "x1", "x2", "C", "where", "absolute", "sign", "floor", "ceil", "rint", "sqrt",
-                                      "maximum", "minimum"})
+        rows[op].heavy = bool(names - LIGHT_NAMES)
         name = pointwise_ops[op].name
         ROW_NUMBERS[name.decode()] = op
         doc = documentation(op).encode()

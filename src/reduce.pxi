@@ -310,7 +310,8 @@ cdef int prod_vjp(Walk *w, Node *n, Array g) except -1:
 cdef Array product_of_others(Array x):
     """For each element along the last axis the product of all the others: right also where elements are zero.
 
-    Neighbours are multiplied, the others of each pair found in the same way, and each neighbour's share is that times its partner.
+    Neighbours are multiplied, the others of each pair found in the same way, and each neighbour's share is that times its
+    partner.
     """
     cdef isize size = x.t.shape[x.t.ndim - 1]
     if size <= 1:

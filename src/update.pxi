@@ -4,6 +4,12 @@
 # (the graph, an alias, a view, NumPy) keeps them.  Memory that nobody else can see is written in place.
 
 
+cdef Array handle(value, str op):
+    if type(value) is not Array:
+        raise TypeError(f"{op}: expected an Array, got {type(value).__name__}")
+    return <Array> value
+
+
 cdef bint exclusive(Array a) noexcept:
     """Whether this handle alone can see the values."""
     return a.t.refs == 1 and a.t.owner == NULL and a.t.contiguous and (a.node == NULL or a.node.refs == 1)
@@ -52,7 +58,7 @@ cdef int require_state(Array parameter, Array state, str op) except -1:
     return 0
 
 
-def sgd_step(Array parameter not None, velocity, double learning_rate, double momentum=0, double weight_decay=0,
+def sgd_step(parameter, velocity, double learning_rate, double momentum=0, double weight_decay=0,
              bint nesterov=False, bint first=False):
     """One step of gradient descent; False, and nothing done, if the parameter has no gradient.
 
@@ -80,21 +86,22 @@ def sgd_step(Array parameter not None, velocity, double learning_rate, double mo
     >>> sgd_step(p, None, 0.25), p
     (True, Array([0.5], dtype=float64, tracked))
     """
-    cdef Array g = step_gradient(parameter, "sgd_step"), v = velocity
+    cdef Array p = handle(parameter, "sgd_step"), g = step_gradient(p, "sgd_step"), v = None
     if g is None:
         return False
-    if v is not None:
-        require_state(parameter, v, "sgd_step")
-    cdef Tensor *t = step_target(parameter)
-    cdef Array old = wrap(contiguous(parameter.t))
+    if velocity is not None:
+        v = handle(velocity, "sgd_step")
+        require_state(p, v, "sgd_step")
+    cdef Tensor *t = step_target(p)
+    cdef Array old = wrap(contiguous(p.t))
     kernels.sgd[t.dtype](t.size, old.t.data, g.t.data, NULL if v is None else v.t.data, t.data, learning_rate, momentum,
                          weight_decay, nesterov, first)
-    give_values(parameter, t)
+    give_values(p, t)
     return True
 
 
-def adam_step(Array parameter not None, Array mean not None, Array square not None, double learning_rate, double beta1,
-              double beta2, double epsilon, double weight_decay, bint decoupled, int64_t step):
+def adam_step(parameter, mean, square, double learning_rate, double beta1, double beta2, double epsilon,
+              double weight_decay, bint decoupled, int64_t step):
     """One step of Adam (Kingma & Ba 2015), or AdamW where `decoupled`; False if the parameter has no gradient.
 
     Parameters
@@ -124,20 +131,21 @@ def adam_step(Array parameter not None, Array mean not None, Array square not No
     >>> round(p.item(), 6)
     0.9
     """
-    cdef Array g = step_gradient(parameter, "adam_step")
+    cdef Array p = handle(parameter, "adam_step"), m = handle(mean, "adam_step"), v = handle(square, "adam_step")
+    cdef Array g = step_gradient(p, "adam_step")
     if g is None:
         return False
-    require_state(parameter, mean, "adam_step")
-    require_state(parameter, square, "adam_step")
-    cdef Tensor *t = step_target(parameter)
-    cdef Array old = wrap(contiguous(parameter.t))
-    kernels.adam[t.dtype](t.size, old.t.data, g.t.data, mean.t.data, square.t.data, t.data, learning_rate, beta1, beta2, epsilon,
+    require_state(p, m, "adam_step")
+    require_state(p, v, "adam_step")
+    cdef Tensor *t = step_target(p)
+    cdef Array old = wrap(contiguous(p.t))
+    kernels.adam[t.dtype](t.size, old.t.data, g.t.data, m.t.data, v.t.data, t.data, learning_rate, beta1, beta2, epsilon,
                           weight_decay, decoupled, step)
-    give_values(parameter, t)
+    give_values(p, t)
     return True
 
 
-def assign(Array parameter not None, values):
+def assign(parameter, values):
     """Give a parameter new values; who saved the old ones keeps them. Its gradient is cleared.
 
     Parameters
@@ -159,8 +167,8 @@ def assign(Array parameter not None, values):
     >>> p
     Array([1., 2.], dtype=float64, tracked)
     """
-    cdef Array source = as_operand(values, "assign")
-    require_same_shape(parameter.t, source.t, "assign", "values")
-    source = contiguous_copy(cast(source, parameter.t.dtype).detach())
+    cdef Array p = handle(parameter, "assign"), source = as_operand(values, "assign")
+    require_same_shape(p.t, source.t, "assign", "values")
+    source = contiguous_copy(cast(wrap_shared(source.t), p.t.dtype))
     tensor_retain(source.t)
-    give_values(parameter, source.t)
+    give_values(p, source.t)

@@ -142,7 +142,8 @@ cdef Array scalar(value, int dtype, str op="array"):
                 return a
             number = value
         except OverflowError:
-            raise OverflowError(f"{op}: {value} does not fit {DTYPES[dtype]}") from None
+            size = f"an int of {value.bit_length()} bits" if isinstance(value, int) else value
+            raise OverflowError(f"{op}: {size} does not fit {DTYPES[dtype]}") from None
         except ValueError:
             raise ValueError(f"{op}: {value} does not fit {DTYPES[dtype]}") from None
         except TypeError:

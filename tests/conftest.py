@@ -1,9 +1,14 @@
 """What every test run shares: a header that says what is tested, and settings that no test leaves changed."""
 
+import os
+
 import pytest
 
 import corgi
 from corgi.config import config
+
+# Python programs that tests start from here find the installed package, not the source folder.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def pytest_report_header():

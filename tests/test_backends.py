@@ -5,6 +5,7 @@ CI sets CORGI_EXPECT_BLAS for each build: openblas, netlib, none, or fallback (b
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -20,7 +21,8 @@ EXPECTED = os.environ.get("CORGI_EXPECT_BLAS")
 def loaded_libraries():
     """Files of the BLAS libraries mapped into this process, without those of NumPy and SciPy."""
     maps = pathlib.Path("/proc/self/maps").read_text()
-    files = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "blas" in line.rpartition("/")[2].lower()}
+    files = {fields[5] for fields in (line.split(maxsplit=5) for line in maps.splitlines()) if len(fields) == 6}
+    files = {file for file in files if re.match("lib.*blas", pathlib.Path(file).name)}
     return {file for file in files if not any(folder in file for folder in ("numpy.libs", "scipy.libs"))}
 
 

@@ -75,7 +75,7 @@ def test_the_source_folder_says_what_to_do(tmp_path):
     shutil.copy(ROOT / "corgi" / "__init__.py", tmp_path / "corgi")
     (tmp_path / "meson.build").touch()
     program = "try:\n    import corgi\nexcept ImportError as error:\n    print(error)"
-    message = python(program, tmp_path)
+    message = python(program, tmp_path, PYTHONSAFEPATH="")
     assert "source folder" in message and "pip install --no-build-isolation -e" in message and "pytest" in message
 
 

@@ -230,6 +230,45 @@ def test_backward_of_one_root_in_several_threads():
         assert gradient.min() == gradient.max()
 
 
+@pytest.mark.parametrize("side", [4, 200], ids=["small", "large"])
+def test_programs_on_shared_leaves(side):
+    """Random programs of four threads over the same leaves and intermediate arrays, with ops in Python between."""
+    python_op = corgi.op(lambda a: a * 2, lambda arrays, tracked, delta: [sum([delta, delta])])
+    steps = [
+        lambda a, b: a + b,
+        lambda a, b: a.T - b,
+        lambda a, b: python_op(a),
+        lambda a, b: a[::-1] + b.sum(axis=0),
+        lambda a, b: corgi.concatenate([a[:1], b[1:]]),
+    ]
+
+    def program(seed, shared):
+        def run():
+            rng = np.random.default_rng(seed)
+            for _ in range(15):
+                arrays = list(shared)
+                for _ in range(10):
+                    a, b = rng.integers(len(arrays), size=2)
+                    arrays.append(steps[rng.integers(len(steps))](arrays[a], arrays[b]))
+                    arrays[-1].backward()
+
+        return run
+
+    def gradients(execute):
+        leaves = [corgi.ones((side, side)).tracked() for _ in range(2)]
+        shared = [*leaves, leaves[0] + leaves[1], python_op(leaves[1]).T]
+        execute([program(seed, shared) for seed in range(4)])
+        return [leaf.gradient.tolist() for leaf in leaves]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        at_once = gradients(lambda runs: in_threads(*runs))
+    finally:
+        sys.setswitchinterval(interval)
+    assert at_once == gradients(lambda runs: [run() for run in runs])
+
+
 def test_custom_op_that_waits_for_another_thread():
     """A pass that another thread starts in the middle of a pass, on the same nodes."""
     w = corgi.ones(3).tracked()

@@ -264,7 +264,8 @@ def test_training_loop_does_not_grow():
     for _ in range(10_000):
         step(w, b, x)
     assert in_use() == bytes_in_use
-    assert resident() - resident_bytes < 2**20
+    if "ASAN_OPTIONS" not in os.environ:  # a sanitizer holds freed memory back
+        assert resident() - resident_bytes < 2**20
 
 
 def test_second_epoch_asks_the_system_for_nothing():
