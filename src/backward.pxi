@@ -7,7 +7,23 @@
 # serves every order.  A walk keeps its state in arrays of its own; nodes only note the walk that has claimed them, so that walks
 # can run inside others and on several threads.
 
+import os
 import warnings
+
+
+def forget_other_threads():
+    """In a forked child, the walks of threads that it does not have are over."""
+    global freeing
+    cdef Walk **link = &walks
+    freeing = False
+    while link[0] != NULL:
+        if link[0].thread == PyThread_get_thread_ident():
+            link = &link[0].outer
+        else:
+            link[0] = link[0].outer
+
+
+os.register_at_fork(after_in_child=forget_other_threads)
 
 # ---- what a vjp calls
 
@@ -216,6 +232,7 @@ cdef int open_walk(Walk *w, bint create_graph, bint stop_at_targets) except -1:
     w.order = <Node **> malloc(w.capacity * sizeof(Node *))
     if w.order == NULL:
         raise MemoryError("backward: not enough memory to walk the graph")
+    w.thread = PyThread_get_thread_ident()
     w.outer = walks
     walks = w
     return 0

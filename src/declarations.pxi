@@ -130,6 +130,7 @@ cdef extern from *:
     bint recording
     int PyFloat_CheckExact(object)
     int PyLong_CheckExact(object)
+    unsigned long PyThread_get_thread_ident()
     int PyBool_Check(object)
     double PyFloat_AS_DOUBLE(object)
     isize Py_REFCNT(object)

@@ -341,7 +341,8 @@ cdef Array softmax_cross_entropy_reference_op(Array logits, Array target):
 
 def softmax_cross_entropy_reference(logits, target):
     """What `softmax_cross_entropy` computes, in terms of other ops."""
-    return softmax_cross_entropy_reference_op(as_float(logits, "cross_entropy"), as_operand(target, "cross_entropy"))
+    cdef Array x = as_float(logits, "cross_entropy")
+    return softmax_cross_entropy_reference_op(x, cross_entropy_target(x, as_operand(target, "cross_entropy"), "cross_entropy"))
 
 
 def softmax_cross_entropy(logits, target):

@@ -45,6 +45,7 @@ cdef struct Walk:
     size_t count, capacity
     bint create_graph, stop_at_targets
     PyObject *elsewhere  # {node address: slot} for nodes that another walk has claimed
+    unsigned long thread
     Walk *outer         # next in the list of walks under way
 
 cdef Node *free_nodes = NULL

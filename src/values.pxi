@@ -142,8 +142,8 @@ cdef Array scalar(value, int dtype, str op="array"):
                 return a
             number = value
         except OverflowError:
-            size = f"an int of {value.bit_length()} bits" if isinstance(value, int) else value
-            raise OverflowError(f"{op}: {size} does not fit {DTYPES[dtype]}") from None
+            shown = value if not isinstance(value, int) or value.bit_length() < 128 else f"an int of {value.bit_length()} bits"
+            raise OverflowError(f"{op}: {shown} does not fit {DTYPES[dtype]}") from None
         except ValueError:
             raise ValueError(f"{op}: {value} does not fit {DTYPES[dtype]}") from None
         except TypeError:

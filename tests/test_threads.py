@@ -339,7 +339,7 @@ def test_fork_after_threads():
 
         compute()
         stop = []
-        busy = threading.Thread(target=lambda: [compute() for _ in iter(lambda: len(stop), 1)])
+        busy = threading.Thread(target=lambda: [compute() for _ in iter(lambda: len(stop), 1)], daemon=True)
         for with_thread in (False, True):
             if with_thread:
                 busy.start()
