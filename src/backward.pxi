@@ -11,7 +11,7 @@ import os
 import warnings
 
 
-def forget_other_threads():
+def _forget_other_threads():
     """In a forked child, the walks of threads that it does not have are over."""
     global freeing
     cdef Walk **link = &walks
@@ -23,7 +23,7 @@ def forget_other_threads():
             link[0] = link[0].outer
 
 
-os.register_at_fork(after_in_child=forget_other_threads)
+os.register_at_fork(after_in_child=_forget_other_threads)
 
 # ---- what a vjp calls
 

@@ -326,10 +326,10 @@ def eye(n, m=None, dtype=None):
     if n < 0 or (m is not None and m < 0):
         raise ValueError(f"eye: expected sizes of at least 0, got {n} and {m}")
     cdef int code = dtype_code(dtype)
-    return from_numpy(numpy_made("eye", np.eye, n, m, dtype=DTYPES[code]))
+    return from_numpy(_numpy_made("eye", np.eye, n, m, dtype=DTYPES[code]))
 
 
-def numpy_made(str op, function, *args, **kwargs):
+def _numpy_made(str op, function, *args, **kwargs):
     """What a NumPy function makes; its errors under our name."""
     try:
         return function(*args, **kwargs)
@@ -361,7 +361,7 @@ def arange(start, stop=None, step=1, dtype=None):
         number_of(value, "arange")
     if step == 0:
         raise ValueError("arange: expected a step other than 0")
-    values = numpy_made("arange", np.arange, start, stop, step)
+    values = _numpy_made("arange", np.arange, start, stop, step)
     if dtype is None and values.dtype.kind == "f":
         dtype = DTYPES[default_dtype]
     return from_numpy(values if dtype is None else values.astype(DTYPES[dtype_code(dtype)]))
@@ -390,7 +390,7 @@ def linspace(start, stop, num=50, dtype=None):
         raise ValueError(f"linspace: expected num of at least 0, got {num}")
     cdef int code = dtype_code(dtype)
     start, stop = number_of(start, "linspace"), number_of(stop, "linspace")
-    return from_numpy(numpy_made("linspace", np.linspace, start, stop, num, dtype=DTYPES[code]))
+    return from_numpy(_numpy_made("linspace", np.linspace, start, stop, num, dtype=DTYPES[code]))
 
 
 def astype(a, dtype):
