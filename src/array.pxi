@@ -208,10 +208,12 @@ cdef class Array:
         free(strides)
 
     def __copy__(self):
-        return alias(self)
+        return self.copy()
 
     def copy(self):
         """Another handle on the same values, node and gradient, with a tracking flag of its own."""
+        if self.t.dtype >= FLOAT32:
+            leaf_node(self)  # so that the two share a gradient also where tracking begins later
         return alias(self)
 
     def __deepcopy__(self, memo):
