@@ -124,8 +124,12 @@ cdef extern from "runtime/conv.h" nogil:
 
 cdef extern from *:
     """
-    /* Does this thread record the graph?  initial-exec: one instruction to read it, also in an extension module. */
+    /* Does this thread record the graph?  Where the loader can do it, reading this is one instruction. */
+    #ifdef __GLIBC__
     static _Thread_local int recording __attribute__((tls_model("initial-exec"))) = 1;
+    #else
+    static _Thread_local int recording = 1;
+    #endif
     """
     bint recording
     int PyFloat_CheckExact(object)
