@@ -5,7 +5,6 @@ import pathlib
 import runpy
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -23,12 +22,10 @@ def test_all_are_here():
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.name)
 def test_runs_as_a_script(script, tmp_path):
-    start = time.perf_counter()
     command = [sys.executable, "-W", "error", str(script)]
     result = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0 and result.stderr == "", result.stderr
     assert result.stdout
-    assert time.perf_counter() - start < 30  # 2 s where nothing else runs
 
 
 def test_digits():
