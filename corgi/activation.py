@@ -3,12 +3,20 @@
 Above: layers, users.  Below: the ops of the package, which these are.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from corgi._core import log_softmax, relu, sigmoid, softmax, softplus, tanh
+
+if TYPE_CHECKING:
+    from corgi._core import Array
+    from corgi._typing import Activation
 
 __all__ = ["get", "identity", "log_softmax", "relu", "sigmoid", "softmax", "softplus", "tanh"]
 
 
-def identity(x):
+def identity(x: Array) -> Array:
     """The input as it is.
 
     Parameters
@@ -28,7 +36,7 @@ def identity(x):
     return x
 
 
-_BY_NAME = {
+_BY_NAME: dict[str, Activation] = {
     "identity": identity,
     "log_softmax": log_softmax,
     "relu": relu,
@@ -39,10 +47,10 @@ _BY_NAME = {
 }
 
 # Those that `corgi.dense` computes together with the product.
-FUSED = {None: None, relu: "relu", sigmoid: "sigmoid", tanh: "tanh"}
+FUSED: dict[Activation | None, str | None] = {None: None, relu: "relu", sigmoid: "sigmoid", tanh: "tanh"}
 
 
-def get(activation):
+def get(activation: Activation | str | None) -> Activation | None:
     """An activation function from its name; callables and None are returned as they are.
 
     Parameters

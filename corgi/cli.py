@@ -3,10 +3,13 @@
 Above: the shell.  Below: `Model`, `data`; tqdm draws the progress bar.
 """
 
+from __future__ import annotations
+
 import argparse
 import math
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import corgi
 from corgi import activation, cost, data, initializer
@@ -14,10 +17,16 @@ from corgi.layer import Conv, Dense, Flatten, MaxPool
 from corgi.model import Model
 from corgi.optimizer import Adam, GradientDescent
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from corgi.data import Dataset
+    from corgi.layer import Layer
+
 DEFAULT_RATE = {"sgd": 0.1, "adam": 0.003}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
     Parameters
@@ -34,7 +43,7 @@ def main(arguments=None):
     """
     options = parser().parse_args(arguments)
     try:
-        return options.run(options)
+        return int(options.run(options))
     except ModuleNotFoundError as error:
         if error.name not in ("sklearn", "tqdm"):
             raise
@@ -46,7 +55,7 @@ def main(arguments=None):
         return 130
 
 
-def parser():
+def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     top = argparse.ArgumentParser(prog="corgi", description="Tensors with dynamic automatic differentiation.")
     top.add_argument("--version", action="version", version=f"corgi {corgi.__version__}")
@@ -77,21 +86,21 @@ def parser():
     return top
 
 
-def _count(text):
+def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
     return value
 
 
-def _seed(text):
+def _seed(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
     return value
 
 
-def _rate(text):
+def _rate(text: str) -> float:
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a finite number above 0, got {text}")
@@ -103,12 +112,12 @@ _count.__name__ = _seed.__name__ = "int"
 _rate.__name__ = "float"
 
 
-def _info(options):
+def _info(options: argparse.Namespace) -> int:
     corgi.show_config()
     return 0
 
 
-def digits_layers(conv, dtype):
+def digits_layers(conv: bool, dtype: str) -> list[Layer]:
     """The networks of `corgi train digits`: fully connected, or convolutional."""
     he, relu = initializer.he(), activation.relu
     last = initializer.glorot()
@@ -124,12 +133,12 @@ def digits_layers(conv, dtype):
     return [Dense(64, 256, he, relu, dtype=dtype), Dense(256, 10, last, activation.softmax, dtype=dtype)]
 
 
-def _run_digits(options):
+def _run_digits(options: argparse.Namespace) -> int:
     train_digits(options)
     return 0
 
 
-def train_digits(options):
+def train_digits(options: argparse.Namespace) -> tuple[Model, float]:
     """What `corgi train digits` does; returns the trained model and its accuracy on the held-out images."""
     from tqdm import tqdm
 
@@ -153,7 +162,7 @@ def train_digits(options):
     return model, right / total
 
 
-def train_epoch(model, dataset, batch_size):
+def train_epoch(model: Model, dataset: Dataset, batch_size: int) -> float:
     """Train once on every image; returns the mean loss of an image."""
     total = 0.0
     for images, labels in data.batches(dataset, batch_size):
@@ -163,7 +172,7 @@ def train_epoch(model, dataset, batch_size):
     return total / len(dataset.labels)
 
 
-def count_right(model, dataset):
+def count_right(model: Model, dataset: Dataset) -> int:
     """How many images a model classifies right."""
     with corgi.no_tracking():
         classes = corgi.argmax(model(dataset.images), axis=-1)

@@ -3,6 +3,10 @@
 Above: users.  Below: the operations of `corgi._core`, which make these differentiable to any order.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
 import numpy as np
 
 from corgi._core import (
@@ -19,6 +23,11 @@ from corgi._core import (
     where,
 )
 from corgi._core import sum as sum_over
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from corgi._typing import ArrayLike, Axis, Shape
 
 __all__ = [
     "allclose",
@@ -40,12 +49,12 @@ __all__ = [
 ]
 
 
-def as_array(a):
+def as_array(a: ArrayLike) -> Array:
     """`a` itself if it is an Array, else its values as one."""
     return a if type(a) is Array else array(a)
 
 
-def int_of(name, value, what):
+def int_of(name: str, value: SupportsIndex, what: str) -> int:
     """An int given as an argument."""
     try:
         return value.__index__()
@@ -53,7 +62,7 @@ def int_of(name, value, what):
         raise TypeError(f"{name}: expected an int for {what}, got {type(value).__name__}") from None
 
 
-def axis_of(name, axis, ndim):
+def axis_of(name: str, axis: SupportsIndex, ndim: int) -> int:
     """An axis as a number from 0."""
     found = int_of(name, axis, "the axis")
     if not -ndim <= found < ndim:
@@ -61,7 +70,7 @@ def axis_of(name, axis, ndim):
     return found % ndim
 
 
-def axes_of(name, axes, ndim):
+def axes_of(name: str, axes: Shape, ndim: int) -> list[int]:
     """An int or a sequence of ints as a list of different axes from 0."""
     found = [axis_of(name, axis, ndim) for axis in (axes if isinstance(axes, (tuple, list)) else (axes,))]
     if len(set(found)) != len(found):
@@ -69,7 +78,7 @@ def axes_of(name, axes, ndim):
     return found
 
 
-def permuted(x, order):
+def permuted(x: Array, order: Sequence[int]) -> Array:
     """x with its axes in another order; x itself if that is the order they have."""
     return x if list(order) == list(range(x.ndim)) else transpose(x, order)
 
@@ -77,7 +86,7 @@ def permuted(x, order):
 # ---- matrices
 
 
-def diagonal(a, offset=0, axis1=0, axis2=1):
+def diagonal(a: ArrayLike, offset: SupportsIndex = 0, axis1: SupportsIndex = 0, axis2: SupportsIndex = 1) -> Array:
     """The diagonals of the matrices that two axes form.
 
     Parameters
@@ -116,7 +125,7 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
     return flat[..., start : start + length * (columns + 1) : columns + 1]  # one step to the right and one row down
 
 
-def trace(a, offset=0, axis1=0, axis2=1):
+def trace(a: ArrayLike, offset: SupportsIndex = 0, axis1: SupportsIndex = 0, axis2: SupportsIndex = 1) -> Array:
     """The sums of the diagonals of the matrices that two axes form; see `diagonal`.
 
     Parameters
@@ -137,7 +146,7 @@ def trace(a, offset=0, axis1=0, axis2=1):
     return sum_over(diagonal(a, offset, axis1, axis2), -1)
 
 
-def tril(a, k=0):
+def tril(a: ArrayLike, k: SupportsIndex = 0) -> Array:
     """The lower triangle of matrices (the last two axes); zeros above diagonal number `k`.
 
     Parameters
@@ -160,7 +169,7 @@ def tril(a, k=0):
     return _triangle("tril", a, k, True)
 
 
-def triu(a, k=0):
+def triu(a: ArrayLike, k: SupportsIndex = 0) -> Array:
     """The upper triangle of matrices (the last two axes); zeros below diagonal number `k`.
 
     Parameters
@@ -183,7 +192,7 @@ def triu(a, k=0):
     return _triangle("triu", a, int_of("triu", k, "k") - 1, False)
 
 
-def _triangle(name, a, k, lower):
+def _triangle(name: str, a: ArrayLike, k: SupportsIndex, lower: bool) -> Array:
     x = as_array(a)
     if x.ndim < 2:
         raise ValueError(f"{name}: expected an array with at least two axes, got shape {x.shape}")
@@ -193,7 +202,7 @@ def _triangle(name, a, k, lower):
     return where(array(mask if lower else ~mask), x, 0)
 
 
-def norm(a, axis=None, *, keepdims=False):
+def norm(a: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """Euclidean norm over axes: the square root of the sum of squares. At zero its gradient is taken to be zero.
 
     Parameters
@@ -222,7 +231,7 @@ def norm(a, axis=None, *, keepdims=False):
 # ---- order and place of elements
 
 
-def argsort(a, axis=-1):
+def argsort(a: ArrayLike, axis: SupportsIndex | None = -1) -> Array:
     """Indices that put the elements along an axis in ascending order; equal ones keep their order, NaN comes last.
 
     Parameters
@@ -248,7 +257,7 @@ def argsort(a, axis=-1):
     return array(np.argsort(x.numpy(), axis=axis, kind="stable"))
 
 
-def sort(a, axis=-1):
+def sort(a: ArrayLike, axis: SupportsIndex | None = -1) -> Array:
     """The elements along an axis in ascending order, NaN last.
 
     Parameters
@@ -279,7 +288,7 @@ def sort(a, axis=-1):
     return take(ravel(x), positions)
 
 
-def flip(a, axis=None):
+def flip(a: ArrayLike, axis: Axis = None) -> Array:
     """The elements in reverse order along axes: a view.
 
     Parameters
@@ -303,7 +312,7 @@ def flip(a, axis=None):
     return x[tuple([slice(None, None, -1 if i in axes else 1) for i in range(x.ndim)])]
 
 
-def roll(a, shift, axis=None):
+def roll(a: ArrayLike, shift: Shape, axis: Axis = None) -> Array:
     """The elements moved along axes; what leaves at the end comes in at the start.
 
     Parameters
@@ -345,7 +354,7 @@ def roll(a, shift, axis=None):
     return x
 
 
-def repeat(a, repeats, axis=None):
+def repeat(a: ArrayLike, repeats: Shape, axis: SupportsIndex | None = None) -> Array:
     """Each element repeated along an axis.
 
     Parameters
@@ -385,7 +394,7 @@ def repeat(a, repeats, axis=None):
     return take(x, np.repeat(np.arange(x.shape[axis]), counts.astype(np.int64)), axis)
 
 
-def tile(a, reps):
+def tile(a: ArrayLike, reps: Shape) -> Array:
     """The whole array repeated along axes.
 
     Parameters
@@ -411,20 +420,20 @@ def tile(a, reps):
            [1, 2, 1, 2]], dtype=int64)
     """
     x = as_array(a)
-    reps = tuple(reps) if isinstance(reps, (tuple, list)) else (reps,)
-    for count in reps:
+    counts: tuple[Any, ...] = tuple(reps) if isinstance(reps, (tuple, list)) else (reps,)
+    for count in counts:
         if not hasattr(count, "__index__"):
             raise TypeError(f"tile: expected ints, got {type(count).__name__}")
         if count < 0:
-            raise ValueError(f"tile: expected numbers of at least 0, got {reps}")
-    x = broadcast_to(x, (1,) * (len(reps) - x.ndim) + x.shape)
-    for axis, count in enumerate(reps, x.ndim - len(reps)):
+            raise ValueError(f"tile: expected numbers of at least 0, got {counts}")
+    x = broadcast_to(x, (1,) * (len(counts) - x.ndim) + x.shape)
+    for axis, count in enumerate(counts, x.ndim - len(counts)):
         if count != 1:
             x = take(x, np.tile(np.arange(x.shape[axis]), count), axis)
     return x
 
 
-def ravel(a):
+def ravel(a: ArrayLike) -> Array:
     """The array with one axis, in row-major order: a view where the values are contiguous.
 
     Parameters
@@ -447,7 +456,7 @@ def ravel(a):
 # ---- values
 
 
-def round(a, decimals=0):
+def round(a: ArrayLike, decimals: SupportsIndex = 0) -> Array:
     """The nearest numbers with so many decimals; halves go to the even neighbour. The gradient is zero.
 
     Parameters
@@ -475,7 +484,7 @@ def round(a, decimals=0):
     return rint(x * scale) / scale if decimals > 0 else rint(x / scale) * scale
 
 
-def isclose(a, b, rtol=1e-5, atol=1e-8, equal_nan=False):
+def isclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:
     """Elementwise, whether ``abs(a - b) <= atol + rtol * abs(b)``; equal infinities are close.
 
     Parameters
@@ -500,7 +509,7 @@ def isclose(a, b, rtol=1e-5, atol=1e-8, equal_nan=False):
     return array(np.isclose(as_array(a).numpy(), as_array(b).numpy(), rtol, atol, equal_nan))
 
 
-def allclose(a, b, rtol=1e-5, atol=1e-8, equal_nan=False):
+def allclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether all elements are close; see `isclose`.
 
     Parameters
@@ -522,7 +531,7 @@ def allclose(a, b, rtol=1e-5, atol=1e-8, equal_nan=False):
     return bool(np.allclose(as_array(a).numpy(), as_array(b).numpy(), rtol, atol, equal_nan))
 
 
-def array_equal(a, b, equal_nan=False):
+def array_equal(a: ArrayLike, b: ArrayLike, equal_nan: bool = False) -> bool:
     """Whether two arrays have the same shape and equal elements.
 
     Parameters

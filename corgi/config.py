@@ -3,17 +3,25 @@
 Above: users, the command line.  Below: the runtime, through `corgi._core`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import importlib.util
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 from corgi import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from corgi._typing import DTypeLike
 
 __all__ = ["blas_backend", "default_dtype", "get_num_threads", "memory", "num_threads", "set_num_threads", "show_config"]
 
 
-def _find_openblas():
+def _find_openblas() -> str | None:
     """The library file of the scipy-openblas32 package, or None."""
     spec = importlib.util.find_spec("scipy_openblas32")
     if spec is None or not spec.submodule_search_locations:
@@ -34,7 +42,7 @@ if _BUILT_FOR == "openblas":
     )
 
 
-def config():
+def config() -> dict[str, Any]:
     """What corgi runs on, as a dict.
 
     Returns
@@ -69,13 +77,13 @@ def config():
     }
 
 
-def _version():
+def _version() -> str:
     from corgi import __version__
 
     return __version__
 
 
-def show_config():
+def show_config() -> None:
     """Print version, BLAS backend and library, instruction set, threads and default dtype.
 
     Examples
@@ -95,7 +103,7 @@ def show_config():
     print(f"Default dtype:   {c['dtype']}")
 
 
-def blas_backend():
+def blas_backend() -> str:
     """The BLAS that matrix products use now: "openblas", "netlib" or "none" (built-in kernels).
 
     Examples
@@ -104,10 +112,10 @@ def blas_backend():
     >>> corgi.blas_backend() in ("openblas", "netlib", "none")
     True
     """
-    return _core._config()["blas"]
+    return str(_core._config()["blas"])
 
 
-def get_num_threads():
+def get_num_threads() -> int:
     """Number of threads that large operations use.
 
     By default the smaller of the CPUs that the process may use and the quota of its control group, or the environment
@@ -122,7 +130,7 @@ def get_num_threads():
     return _core._get_threads()
 
 
-def set_num_threads(n):
+def set_num_threads(n: int) -> int:
     """Set the number of threads; results do not depend on it. Returns the previous number.
 
     Parameters
@@ -152,7 +160,7 @@ def set_num_threads(n):
 
 
 @contextlib.contextmanager
-def num_threads(n):
+def num_threads(n: int) -> Iterator[None]:
     """Context manager: another number of threads for a while.
 
     Examples
@@ -170,7 +178,7 @@ def num_threads(n):
 
 
 @contextlib.contextmanager
-def default_dtype(dtype):
+def default_dtype(dtype: DTypeLike) -> Iterator[None]:
     """Context manager: another default dtype for a while; see `set_default_dtype`.
 
     Examples
@@ -198,7 +206,7 @@ class memory:
     """
 
     @staticmethod
-    def stats():
+    def stats() -> dict[str, int]:
         """Bytes in use, their peak, bytes cached and the cache's limit; blocks from the system and from the cache.
 
         Examples
@@ -210,7 +218,7 @@ class memory:
         return _core._memory_stats()
 
     @staticmethod
-    def trim(keep=0):
+    def trim(keep: int = 0) -> None:
         """Give cached memory back to the system until at most `keep` bytes are cached.
 
         Examples
@@ -223,7 +231,7 @@ class memory:
         _core._memory_trim(_bytes(keep, "trim"))
 
     @staticmethod
-    def set_limit(limit):
+    def set_limit(limit: int) -> int:
         """Cache at most `limit` bytes. Returns the previous limit.
 
         Examples
@@ -238,7 +246,7 @@ class memory:
         return previous
 
     @staticmethod
-    def reset_peak():
+    def reset_peak() -> None:
         """Start measuring the peak from the bytes in use now.
 
         Examples
@@ -249,7 +257,7 @@ class memory:
         _core._memory_reset_peak()
 
 
-def _bytes(value, name):
+def _bytes(value: int, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"memory.{name}: expected a number of bytes, got {type(value).__name__}")
     if not 0 <= value < 2**63:
@@ -257,7 +265,7 @@ def _bytes(value, name):
     return value
 
 
-def register_threadpoolctl():
+def register_threadpoolctl() -> None:
     """Let threadpoolctl see and limit corgi's threads, as it does those of NumPy's BLAS.
 
     Called when corgi is imported after threadpoolctl; call it yourself where the order is the other way round.
@@ -270,21 +278,21 @@ def register_threadpoolctl():
     ...     corgi.get_num_threads()
     1
     """
-    import threadpoolctl
+    import threadpoolctl  # type: ignore[import-untyped, unused-ignore]
 
-    class CorgiController(threadpoolctl.LibController):
+    class CorgiController(threadpoolctl.LibController):  # type: ignore[misc, unused-ignore]
         user_api = "corgi"
         internal_api = "corgi"
         filename_prefixes = ("_core",)
         check_symbols = ("corgi_get_num_threads",)
 
-        def get_num_threads(self):
+        def get_num_threads(self) -> int:
             return get_num_threads()
 
-        def set_num_threads(self, num_threads):
+        def set_num_threads(self, num_threads: int) -> None:
             set_num_threads(num_threads)
 
-        def get_version(self):
+        def get_version(self) -> str:
             return _version()
 
     threadpoolctl.register(CorgiController)

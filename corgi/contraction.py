@@ -4,17 +4,25 @@ Above: users.  Below: `corgi._core.matmul` and the views, which make these diffe
 and `diagonal` of composite.py.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+from __future__ import annotations
+
 import math
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 
 from corgi._core import matmul, reshape, transpose
 from corgi._core import sum as sum_over
 from corgi.composite import as_array, axes_of, diagonal, ravel
+
+if TYPE_CHECKING:
+    from corgi._core import Array
+    from corgi._typing import ArrayLike, Shape
 
 __all__ = ["dot", "einsum", "outer", "tensordot"]
 
@@ -82,7 +90,7 @@ def _contraction(x_labels, y_labels, kept, sizes):
 # ---- einsum
 
 
-def einsum(subscripts, *operands, optimize="greedy"):
+def einsum(subscripts: str | ArrayLike, *operands: Any, optimize: Literal["greedy", "optimal"] = "greedy") -> Array:
     """Sum of products of arrays over labelled axes, by Einstein's convention, in NumPy's notation.
 
     Parameters
@@ -119,7 +127,7 @@ def einsum(subscripts, *operands, optimize="greedy"):
     if optimize not in ("greedy", "optimal"):
         raise ValueError(f"einsum: expected optimize to be 'greedy' or 'optimal', got {optimize!r}")
     terms = [as_array(x) for x in operands]
-    plan = _plan(subscripts, tuple([x.shape for x in terms]), optimize)
+    plan: _Plan = _plan(subscripts, tuple([x.shape for x in terms]), optimize)
     terms = [prepare(x) for prepare, x in zip(plan.prepare, terms, strict=True)]
     for i, j, multiply in plan.steps:
         terms.append(multiply(terms.pop(i), terms.pop(j)))
@@ -129,9 +137,9 @@ def einsum(subscripts, *operands, optimize="greedy"):
 class _Plan(NamedTuple):
     """What einsum does for given subscripts and shapes."""
 
-    prepare: list  # for each operand a function
-    steps: list  # (i, j, function): take out operand i, then j of the rest, and append the function of both
-    finish: Callable
+    prepare: list[Any]  # for each operand a function
+    steps: list[Any]  # (i, j, function): take out operand i, then j of the rest, and append the function of both
+    finish: Callable[[Array], Array]
 
 
 @lru_cache(maxsize=1024)
@@ -166,9 +174,9 @@ def _plan(subscripts, shapes, optimize):
 
 def _sizes(inputs, shapes):
     """The size that each label stands for."""
-    sizes = {}
+    sizes: dict[Any, int] = {}
     for k, (labels, shape) in enumerate(zip(inputs, shapes, strict=True)):
-        own = {}
+        own: dict[Any, int] = {}
         for label, size in zip(labels, shape, strict=True):
             if own.setdefault(label, size) != size:
                 raise ValueError(f"einsum: label {_show(label)} stands for sizes {own[label]} and {size} in operand {k}")
@@ -268,7 +276,7 @@ def _labels(term, ndim, subscripts):
     return [*before, *range(-rest, 0), *after]
 
 
-def _from_sublists(items):
+def _from_sublists(items: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     """NumPy's form with lists of ints as the usual form."""
     if len(items) < 2:
         raise TypeError(f"einsum: expected subscripts, a str, before the operands, got {type(items[0]).__name__}")
@@ -286,7 +294,7 @@ def _from_sublists(items):
     return subscripts if result is None else f"{subscripts}->{text(result)}", pairs[::2]
 
 
-def tensordot(a, b, axes=2):
+def tensordot(a: ArrayLike, b: ArrayLike, axes: SupportsIndex | Sequence[Shape] = 2) -> Array:
     """Sum of products over chosen axes of two arrays.
 
     Parameters
@@ -330,10 +338,11 @@ def tensordot(a, b, axes=2):
     y_labels = [first[second.index(i)] if i in second else x.ndim + i for i in range(y.ndim)]
     kept = [i for i in x_labels if i not in first] + [label for label in y_labels if label >= x.ndim]
     sizes = dict(zip(x_labels + y_labels, x.shape + y.shape, strict=True))
-    return _contraction(x_labels, y_labels, kept, sizes)[0](x, y)
+    result: Array = _contraction(x_labels, y_labels, kept, sizes)[0](x, y)
+    return result
 
 
-def dot(a, b):
+def dot(a: ArrayLike, b: ArrayLike) -> Array:
     """Product of two arrays in the sense of `numpy.dot`: the last axis of `a` meets the last but one of `b`.
 
     Parameters
@@ -365,7 +374,7 @@ def dot(a, b):
     return tensordot(x, y, (-1, along))
 
 
-def outer(a, b):
+def outer(a: ArrayLike, b: ArrayLike) -> Array:
     """Products of every element of `a` with every element of `b`.
 
     Parameters

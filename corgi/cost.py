@@ -3,12 +3,19 @@
 Above: `Model`, users.  Below: the ops of the package.  The target takes the output's dtype, and shapes never broadcast.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from corgi._core import Array, array, cross_entropy, mean, softmax_cross_entropy, square
+
+if TYPE_CHECKING:
+    from corgi._typing import ArrayLike
 
 __all__ = ["cross_entropy", "mse", "softmax_cross_entropy"]
 
 
-def mse(output, target):
+def mse(output: ArrayLike, target: ArrayLike) -> Array:
     """Mean of the squared differences over all elements, ``mean((output - target)**2)``.
 
     Parameters

@@ -3,11 +3,18 @@
 Above: the command line, examples.  Below: scikit-learn (the extra `examples`), imported at the first use.
 """
 
-from numbers import Integral
-from typing import NamedTuple
+from __future__ import annotations
 
-from corgi._core import Array, array, take
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from corgi._core import Array, array, get_default_dtype, take
 from corgi.initializer import generator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from corgi._typing import DTypeLike, Seed
 
 __all__ = ["Dataset", "batches", "digits"]
 
@@ -34,7 +41,9 @@ class Dataset(NamedTuple):
     labels: Array
 
 
-def digits(dtype=None, seed=0, held_out=0.2, *, flat=True):
+def digits(
+    dtype: DTypeLike | None = None, seed: Seed = 0, held_out: float = 0.2, *, flat: bool = True
+) -> tuple[Dataset, Dataset]:
     """The handwritten digits of scikit-learn, in a random split: 1,797 real images of 8 x 8 pixels (Alpaydin & Kaynak 1998).
 
     Parameters
@@ -67,7 +76,7 @@ def digits(dtype=None, seed=0, held_out=0.2, *, flat=True):
     ((1438, 64), (359,))
     """
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped, unused-ignore]
     except ModuleNotFoundError as error:
         if error.name != "sklearn":
             raise
@@ -81,14 +90,15 @@ def digits(dtype=None, seed=0, held_out=0.2, *, flat=True):
         raise ValueError(f"data.digits: expected held_out between 0 and 1 with images on either side, got {held_out}")
     order = generator(seed).permutation(count)
     images = raw.images.reshape((count, 64) if flat else (count, 1, 8, 8)) / 16
+    wanted = get_default_dtype() if dtype is None else dtype
 
-    def part(chosen):
-        return Dataset(array(images[chosen]).astype(dtype), array(raw.target[chosen]))
+    def part(chosen: Any) -> Dataset:
+        return Dataset(array(images[chosen]).astype(wanted), array(raw.target[chosen]))
 
     return part(order[:split]), part(order[split:])
 
 
-def batches(dataset, size, seed=None):
+def batches(dataset: Sequence[Array], size: int, seed: Seed = None) -> Iterator[tuple[Array, ...]]:
     """Small parts of a data set, once through, in random order; the last one may be smaller.
 
     Parameters

@@ -7,8 +7,13 @@ those nodes: nobody's `gradient` changes, and levels of nesting cannot be confus
 joined to it, and the pass back is recorded if anything outside the call could ask for its derivative: so calls nest.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+from __future__ import annotations
+
 from functools import wraps
 from numbers import Integral, Number
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +33,9 @@ from corgi._core import (
     zeros,
     zeros_like,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = ["check_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
@@ -62,7 +70,7 @@ def _tree_map(function, tree):
 def _leaves(tree):
     if type(tree) is Array:
         return [tree]
-    found = []
+    found: list[Any] = []
     _tree_map(found.append, tree)
     return found
 
@@ -254,7 +262,7 @@ def _differentiated(name, function, argnums, has_aux, args, kwargs):
 # ---- gradients
 
 
-def grad(f, argnums=0, has_aux=False):
+def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """A function that returns the gradient of a scalar function.
 
     Parameters
@@ -299,7 +307,9 @@ def grad(f, argnums=0, has_aux=False):
     return gradient_of
 
 
-def value_and_grad(f, argnums=0, has_aux=False):
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., tuple[Any, Any]]:
     """A function that returns both the value and the gradient of a scalar function; see `grad`.
 
     Parameters
@@ -329,7 +339,7 @@ def value_and_grad(f, argnums=0, has_aux=False):
     return value_and_gradient_of
 
 
-def vjp(f, *args):
+def vjp(f: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """The value of a function, and a function that pulls cotangents of the value back to the arguments.
 
     Parameters
@@ -374,7 +384,7 @@ def _as_tuple(name, args, vectors, what):
     return args, tuple(vectors)
 
 
-def jvp(f, args, tangents):
+def jvp(f: Callable[..., Any], args: Any, tangents: Any) -> tuple[Any, Any]:
     """The value of a function, and its derivative along a direction.
 
     Parameters
@@ -432,7 +442,7 @@ def _jacobian_blocks(trace, output):
     return [reshape(stack(column), shape + x.shape) for column, x in zip(zip(*rows, strict=True), trace.inputs, strict=True)]
 
 
-def jacobian(f, argnums=0):
+def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """A function that returns the Jacobian: the derivative of every element of the result by every element of an argument.
 
     Parameters
@@ -470,7 +480,7 @@ def jacobian(f, argnums=0):
     return jacobian_of
 
 
-def hessian(f, argnums=0):
+def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """A function that returns the Hessian of a scalar function: the Jacobian of its gradient.
 
     Parameters
@@ -505,7 +515,7 @@ def hessian(f, argnums=0):
     return hessian_of
 
 
-def hvp(f, args, vectors):
+def hvp(f: Callable[..., Any], args: Any, vectors: Any) -> Any:
     """The Hessian of a scalar function times a vector, at about the cost of two gradients: the Hessian is never formed.
 
     Parameters
@@ -541,7 +551,16 @@ def hvp(f, args, vectors):
 # ---- checking
 
 
-def check_gradient(f, *args, order=2, step=1e-5, rtol=1e-5, atol=1e-6, samples=50, seed=0):
+def check_gradient(
+    f: Callable[..., Any],
+    *args: Any,
+    order: int = 2,
+    step: float = 1e-5,
+    rtol: float = 1e-5,
+    atol: float = 1e-6,
+    samples: int = 50,
+    seed: int = 0,
+) -> None:
     """Compare the derivatives of a function with central differences, in float64.
 
     A result of more than one element is multiplied by random numbers and summed; the gradient of that is compared, element
@@ -624,7 +643,7 @@ def _compare(level, function, args, trace, weights, tolerances, samples, random)
         return [leaf.numpy() for leaf in _leaves(_tree_map(_as_array, function(*_refill(args, others))))]
 
     for k, name in enumerate(names):
-        chosen = range(points[k].size)
+        chosen: Any = range(points[k].size)
         if len(chosen) > samples:
             chosen = np.sort(random.choice(len(chosen), samples, replace=False))
         for flat in chosen:

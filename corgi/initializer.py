@@ -4,20 +4,29 @@ Above: layers.  Below: NumPy's generators.  Numbers are drawn in double and then
 float32 and float64 layers start from the same values.
 """
 
+from __future__ import annotations
+
 import math
 from functools import partial
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from corgi._core import array, get_default_dtype
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from corgi._core import Array
+    from corgi._typing import ArrayLike, Distribution, DTypeLike, Seed
+
 __all__ = ["Initializer", "constant", "generator", "glorot", "he", "lecun", "normal", "ones", "seed", "uniform", "zeros"]
 
-_default = None
+_default: np.random.Generator | None = None
 
 
-def generator(seed=None):
+def generator(seed: Seed = None) -> np.random.Generator:
     """A NumPy random generator: the package's own, or one made from a seed.
 
     Parameters
@@ -54,7 +63,7 @@ def generator(seed=None):
     return np.random.default_rng(int(seed))
 
 
-def seed(n):
+def seed(n: int | np.random.Generator) -> None:
     """Start the package's random generator from a seed: what follows is the same in every run.
 
     Parameters
@@ -102,12 +111,14 @@ class Initializer:
     (2, 2)
     """
 
-    def __init__(self, text, draw, seed=None):
+    def __init__(
+        self, text: str, draw: Callable[[np.random.Generator, tuple[int, ...]], ArrayLike], seed: Seed = None
+    ) -> None:
         self._text = text
         self._draw = draw
         self._generator = None if seed is None else generator(seed)
 
-    def __call__(self, shape, dtype=None, generator=None):
+    def __call__(self, shape: int | Sequence[int], dtype: DTypeLike | None = None, generator: Seed = None) -> Array:
         """An array of a shape.
 
         Parameters
@@ -124,28 +135,28 @@ class Initializer:
         Array
             Untracked.
         """
-        shape = (shape,) if isinstance(shape, Integral) else tuple(shape)
-        if not all(isinstance(size, Integral) and size >= 0 for size in shape):
+        shape = (shape,) if isinstance(shape, (int, Integral)) else tuple(shape)
+        if not all(isinstance(size, (int, Integral)) and size >= 0 for size in shape):
             raise ValueError(f"initializer: expected a shape of ints of at least 0, got {shape}")
         source = _generator_or(generator, self._generator)
         return array(self._draw(source, shape), get_default_dtype() if dtype is None else dtype)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"initializer.{self._text}"
 
 
-def _generator_or(given, own):
+def _generator_or(given: Seed, own: Seed) -> np.random.Generator:
     return generator(own if given is None else given)
 
 
 # ---- rules without chance
 
 
-def _fill(value, generator, shape):
+def _fill(value: float, generator: np.random.Generator, shape: tuple[int, ...]) -> ArrayLike:
     return np.full(shape, float(value))
 
 
-def zeros():
+def zeros() -> Initializer:
     """All elements 0.
 
     Examples
@@ -157,7 +168,7 @@ def zeros():
     return Initializer("zeros()", partial(_fill, 0))
 
 
-def ones():
+def ones() -> Initializer:
     """All elements 1.
 
     Examples
@@ -169,7 +180,7 @@ def ones():
     return Initializer("ones()", partial(_fill, 1))
 
 
-def constant(value):
+def constant(value: float) -> Initializer:
     """All elements one number.
 
     Parameters
@@ -188,15 +199,15 @@ def constant(value):
 # ---- independent random numbers
 
 
-def _draw_normal(mean, std, generator, shape):
+def _draw_normal(mean: float, std: float, generator: np.random.Generator, shape: tuple[int, ...]) -> ArrayLike:
     return mean + std * generator.standard_normal(shape)
 
 
-def _draw_uniform(low, high, generator, shape):
+def _draw_uniform(low: float, high: float, generator: np.random.Generator, shape: tuple[int, ...]) -> ArrayLike:
     return low + (high - low) * generator.random(shape)
 
 
-def normal(mean=0.0, std=1.0, *, seed=None):
+def normal(mean: float = 0.0, std: float = 1.0, *, seed: Seed = None) -> Initializer:
     """Normally distributed elements.
 
     Parameters
@@ -226,7 +237,7 @@ def normal(mean=0.0, std=1.0, *, seed=None):
     return Initializer(f"normal({mean}, {std})", partial(_draw_normal, mean, std), seed)
 
 
-def uniform(low=-1.0, high=1.0, *, seed=None):
+def uniform(low: float = -1.0, high: float = 1.0, *, seed: Seed = None) -> Initializer:
     """Elements uniformly distributed in [low, high).
 
     Parameters
@@ -259,7 +270,7 @@ def uniform(low=-1.0, high=1.0, *, seed=None):
 # ---- variance by the number of connections
 
 
-def fans(shape):
+def fans(shape: Sequence[int]) -> tuple[int, int]:
     """How many inputs an output of a weight depends on, and how many outputs an input reaches.
 
     Parameters
@@ -289,32 +300,34 @@ def fans(shape):
     return shape[1] * window, shape[0] * window
 
 
-def _draw_scaled(variance, distribution, generator, shape):
+def _draw_scaled(
+    variance: Callable[[int, int], float], distribution: Distribution, generator: np.random.Generator, shape: tuple[int, ...]
+) -> ArrayLike:
     std = math.sqrt(variance(*fans(shape))) if math.prod(shape) else 0.0
     if distribution == "normal":
         return std * generator.standard_normal(shape)
     return std * math.sqrt(3) * (2 * generator.random(shape) - 1)
 
 
-def _he_variance(fan_in, fan_out):
+def _he_variance(fan_in: int, fan_out: int) -> float:
     return 2 / fan_in
 
 
-def _glorot_variance(fan_in, fan_out):
+def _glorot_variance(fan_in: int, fan_out: int) -> float:
     return 2 / (fan_in + fan_out)
 
 
-def _lecun_variance(fan_in, fan_out):
+def _lecun_variance(fan_in: int, fan_out: int) -> float:
     return 1 / fan_in
 
 
-def _scaled(name, variance, distribution, seed):
+def _scaled(name: str, variance: Callable[[int, int], float], distribution: Distribution, seed: Seed) -> Initializer:
     if distribution not in ("normal", "uniform"):
         raise ValueError(f"{name}: expected distribution 'normal' or 'uniform', got {distribution!r}")
     return Initializer(f"{name}({distribution!r})", partial(_draw_scaled, variance, distribution), seed)
 
 
-def he(distribution="normal", *, seed=None):
+def he(distribution: Distribution = "normal", *, seed: Seed = None) -> Initializer:
     """Standard deviation ``sqrt(2 / fan_in)``, which keeps the scale through layers with relu (He et al. 2015).
 
     Parameters
@@ -341,7 +354,7 @@ def he(distribution="normal", *, seed=None):
     return _scaled("he", _he_variance, distribution, seed)
 
 
-def glorot(distribution="uniform", *, seed=None):
+def glorot(distribution: Distribution = "uniform", *, seed: Seed = None) -> Initializer:
     """Standard deviation ``sqrt(2 / (fan_in + fan_out))``, for sigmoid, tanh and softmax (Glorot & Bengio 2010).
 
     Parameters
@@ -368,7 +381,7 @@ def glorot(distribution="uniform", *, seed=None):
     return _scaled("glorot", _glorot_variance, distribution, seed)
 
 
-def lecun(distribution="normal", *, seed=None):
+def lecun(distribution: Distribution = "normal", *, seed: Seed = None) -> Initializer:
     """Standard deviation ``sqrt(1 / fan_in)``, which keeps the scale through linear layers (LeCun et al. 1998).
 
     Parameters
@@ -398,7 +411,7 @@ def lecun(distribution="normal", *, seed=None):
 # ---- for layers
 
 
-def _number(value, op, name):
+def _number(value: float, op: str, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{op}: expected a number for {name}, got {type(value).__name__}")
     if not math.isfinite(value):
@@ -406,7 +419,7 @@ def _number(value, op, name):
     return float(value)
 
 
-def make(rule, shape, dtype, owner):
+def make(rule: Any, shape: tuple[int, ...], dtype: DTypeLike | None, owner: str) -> Array:
     """A tracked array of a shape, made by a rule (`he()` for None): what layers call."""
     if rule is None:
         rule = he()

@@ -3,10 +3,17 @@
 Above: users.  Below: layers, costs, optimizers.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array
 from corgi.layer.base import Layer
+
+if TYPE_CHECKING:
+    from corgi._typing import Activation, Cost
+    from corgi.optimizer import Optimizer
 
 
 class Model(Layer):
@@ -46,10 +53,12 @@ class Model(Layer):
     True
     """
 
-    def __init__(self, layers, optimizer=None, cost=None):
+    def __init__(
+        self, layers: Layer | Iterable[Activation], optimizer: Optimizer | None = None, cost: Cost | None = None
+    ) -> None:
         if not isinstance(layers, Layer) and not isinstance(layers, Iterable):
             raise TypeError(f"Model: expected layers, got {type(layers).__name__}")
-        self.layers = [layers] if isinstance(layers, Layer) else list(layers)
+        self.layers: list[Any] = [layers] if isinstance(layers, Layer) else list(layers)
         for position, layer in enumerate(self.layers, 1):
             if not callable(layer):
                 raise TypeError(f"Model: expected layers or functions, got {type(layer).__name__} as layer {position}")
@@ -61,9 +70,9 @@ class Model(Layer):
             raise TypeError(f"Model: expected a cost such as cost.mse, got {type(cost).__name__}")
         self.optimizer = optimizer
         self.cost = cost
-        self._output = None
+        self._output: Array | None = None
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Array:
         """The output of the last layer. A model with a cost keeps it for `backward`.
 
         Parameters
@@ -81,9 +90,10 @@ class Model(Layer):
             What a layer raises. ValueError, TypeError and IndexError name the layer in the message, others in a note.
         """
         position = 0
+        output: Array = x
         try:
             for layer in self.layers:
-                x = layer(x)
+                output = layer(output)
                 position += 1
         except Exception as error:
             if type(error) not in (ValueError, TypeError, IndexError):
@@ -91,20 +101,20 @@ class Model(Layer):
                 raise
             raise type(error)(self._located(position, str(error))) from error
         if self.cost is not None:  # else no backward can come, and the output would keep the graph alive
-            self._output = x
-        return x
+            self._output = output
+        return output
 
-    def _place(self, position):
+    def _place(self, position: int) -> str:
         layer = self.layers[position]
         return f"{type(self).__name__} > layer {position + 1} ({getattr(layer, '__name__', type(layer).__name__)})"
 
-    def _located(self, position, message):
+    def _located(self, position: int, message: str) -> str:
         """A layer's error message with the layer's place in front, which continues in that of a model inside the model."""
         inner = type(self.layers[position]).__name__
         nested = message.startswith(f"{inner} > layer ")
         return self._place(position) + (message[len(inner) :] if nested else f": {message}")
 
-    def backward(self, target):
+    def backward(self, target: Any) -> float:
         """Differentiate the cost of the last output, by every parameter.
 
         Gradients add up until `update`. The output is given up: the next call needs another `forward`.
@@ -139,9 +149,9 @@ class Model(Layer):
             )
         loss.backward()
         self._output = None
-        return loss.item()
+        return float(loss.item())
 
-    def update(self):
+    def update(self) -> None:
         """Let the optimizer give every parameter new values, and clear the gradients.
 
         Raises
@@ -153,15 +163,15 @@ class Model(Layer):
             raise ValueError("Model.update: expected a model with an optimizer; pass one: Model(layers, optimizer, cost)")
         self.optimizer.step(self.parameters())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         parts = [_text(layer) for layer in self.layers]
         parts += [f"{name}={_text(value)}" for name in ("optimizer", "cost") if (value := getattr(self, name)) is not None]
         lines = [f"    {part},".replace("\n", "\n    ") for part in parts]
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_output": None}
 
 
-def _text(value):
+def _text(value: Any) -> str:
     return getattr(value, "__name__", None) or repr(value)

@@ -23,6 +23,9 @@ cdef class Array:
     Arrays are made by `array` and its kin (`zeros`, `ones`, `arange` ...) and by operations on arrays, never by calling
     this class.
 
+    NumPy's elementwise functions that corgi has too (``np.exp``, ``np.add`` ...) are corgi's when they are given an Array; all
+    other functions of NumPy take its values and give NumPy arrays.
+
     Examples
     --------
     >>> import corgi
@@ -36,10 +39,6 @@ cdef class Array:
     cdef Node *node
     cdef bint tracks
     cdef object __weakref__
-
-    # NumPy's operators leave `ndarray + Array` to Array.
-    __array_ufunc__ = None
-    __array_priority__ = 1000
 
     def __init__(self, *args, **kwargs):
         raise TypeError("Array: arrays are not made by calling the class; use corgi.array(values)")
@@ -122,6 +121,18 @@ cdef class Array:
                 raise ValueError(f"array: {self.dtype} to {dtype} needs a copy, but copy=False was asked for")
             return values.astype(dtype)
         return values.copy() if copy else values
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        # `ndarray + Array` comes here as well.
+        function = public_function(ufunc.__name__) if method == "__call__" and not kwargs else None
+        if function is not None:
+            return function(*inputs)
+        if type(kwargs.get("out", (None,))[0]) is Array:
+            raise TypeError(f"{ufunc.__name__}: expected a NumPy array for out, got an Array, whose values never change")
+        return getattr(ufunc, method)(*without_arrays(inputs), **kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        return function(*without_arrays(args), **{name: without_arrays(value) for name, value in kwargs.items()})
 
     def item(self, *index):
         """The value of a one-element array, or of the element at `index`, as a Python number.
@@ -427,6 +438,12 @@ cdef class Array:
 
     def __getitem__(self, index):
         return getitem(self, index)
+
+    def __setitem__(self, index, value):
+        raise TypeError("Array: values never change, so items cannot be assigned; make a new array, with corgi.where for example")
+
+    def __delitem__(self, index):
+        raise TypeError("Array: values never change, so items cannot be deleted; make a new array, by indexing for example")
 
     # ---- methods that are functions of the package under NumPy's names
 

@@ -96,6 +96,22 @@ cdef int require_float(Array a, str op) except -1:
     return 0
 
 
+# ---- NumPy's functions
+
+cdef object public_function(str name):
+    """The op that NumPy calls by this name, or None."""
+    return globals()[name] if name in ROW_NUMBERS or name == "matmul" else None
+
+
+cdef object without_arrays(value):
+    """NumPy arrays in the place of Arrays, also inside lists and tuples."""
+    if type(value) is Array:
+        return value.numpy()
+    if type(value) is list or type(value) is tuple:
+        return type(value)([without_arrays(item) for item in value])
+    return value
+
+
 # ---- dtypes
 
 cdef int dtype_code(dtype) except -1:

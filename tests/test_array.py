@@ -579,3 +579,49 @@ def test_memory_limit():
         for call in (corgi.memory.set_limit, corgi.memory.trim):
             with pytest.raises(error, match="memory"):
                 call(wrong)
+
+
+# ---- NumPy's functions on Arrays
+
+
+@pytest.mark.parametrize("name", ["exp", "negative", "absolute", "isfinite", "floor"])
+def test_a_ufunc_of_one_array_is_corgis(name):
+    x = corgi.array([0.5, -1.5]).tracked()
+    y = getattr(np, name)(x)
+    assert type(y) is corgi.Array and equal(y, getattr(np, name)(x.numpy()))
+    if y.dtype == np.float64:
+        assert y.is_tracked
+
+
+@pytest.mark.parametrize("name", ["add", "divide", "power", "maximum", "less", "matmul"])
+@pytest.mark.parametrize("left_is_numpy", [False, True])
+def test_a_ufunc_of_two_arrays_is_corgis(name, left_is_numpy):
+    values = np.array([2.0, 3.0]), np.array([4.0, 0.5])
+    x = corgi.array(values[1 if left_is_numpy else 0]).tracked()
+    y = getattr(np, name)(values[0], x) if left_is_numpy else getattr(np, name)(x, values[1])
+    assert type(y) is corgi.Array and equal(y, getattr(np, name)(*values))
+    if y.dtype == np.float64:
+        y.backward(np.ones(y.shape))
+        assert x.gradient.shape == (2,)
+
+
+def test_other_functions_of_numpy_take_the_values():
+    x = corgi.array([[3.0, 1.0], [2.0, 5.0]])
+    for result, expected in [
+        (np.mean(x), 2.75),
+        (np.sum(x, axis=0), [5.0, 6.0]),
+        (np.concatenate([x, x[:1]]), [[3.0, 1.0], [2.0, 5.0], [3.0, 1.0]]),
+        (np.linalg.norm(x), np.sqrt(39.0)),
+        (np.arccosh(x), np.arccosh(x.numpy())),
+        (np.add.reduce(x), [5.0, 6.0]),
+        (np.where(x > 2, x, 0.0), [[3.0, 0.0], [0.0, 5.0]]),
+    ]:
+        assert type(result) in (np.ndarray, np.float64)
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_a_numpy_array_can_take_the_result():
+    out = np.ones(2)
+    out += corgi.array([1.0, 2.0])
+    np.add(corgi.array([1.0, 1.0]), out, out=out)
+    assert type(out) is np.ndarray and out.tolist() == [3.0, 4.0]

@@ -3,7 +3,9 @@
 import numpy as np
 
 import corgi
-from corgi import Array, array
+from corgi import Array, Model, activation, array, cost, initializer
+from corgi.layer import Conv, Dense, Flatten, Layer, MaxPool
+from corgi.optimizer import Adam, GradientDescent, Optimizer
 
 
 def network(x: Array, weights: list[Array]) -> Array:
@@ -35,3 +37,86 @@ def evaluate(name: str) -> str:
 
 
 print(evaluate("largest").upper())
+
+
+# ---- models
+
+
+class Scale(Layer):
+    def __init__(self, size: int) -> None:
+        self.factor = corgi.ones(size).tracked()
+
+    def forward(self, x: Array) -> Array:
+        return x * self.factor
+
+
+class SignDescent(Optimizer):
+    def update(self, parameter: Array) -> None:
+        if parameter.gradient is not None:
+            corgi.assign(parameter, parameter.detach() - self.learning_rate * corgi.sign(parameter.gradient))
+
+
+def halves(shape: tuple[int, ...], dtype: object) -> Array:
+    return corgi.full(shape, 0.5)
+
+
+def absolute_error(output: Array, target: Array) -> Array:
+    return corgi.mean(abs(output - target))
+
+
+layers: list[Layer] = [
+    Conv(1, 4, (3, 3), initializer.he(seed=1), activation.relu, stride=1, padding=(1, 1), dtype="float32"),
+    MaxPool(2, padding=0),
+    Flatten(),
+]
+layers.append(Dense(64, 10, halves, "softmax", dtype=np.float32))
+image_model = Model(layers, Adam(1e-3, beta1=0.8, decoupled=True), cost.cross_entropy)
+tail = Model([Scale(2), corgi.tanh, lambda x: x / 2, Dense(2, 2, initializer.glorot("normal"))], None, absolute_error)
+train, test = corgi.data.digits("float32", flat=False)
+for images, labels in corgi.data.batches(train, 32, seed=np.random.default_rng(1)):
+    output: Array = image_model.forward(images)
+    mean_loss: float = image_model.backward(labels) * len(labels)
+    image_model.update()
+sizes = {name: parameter.size for name, parameter in image_model.named_parameters().items()}
+first = Dense(2, 3)
+weight_shape: tuple[int, ...] = first.weight.shape
+if first.bias is not None and first.activation is not None:
+    answer: Array = first.activation(first([[1.0, 2.0]]) + first.bias)
+descent = GradientDescent(0.1, momentum=0.9, nesterov=True)
+descent.learning_rate = descent.learning_rate / 2 + descent.momentum
+descent.step(first.parameters())
+SignDescent(0.5).step([first.weight])
+squared: Array = cost.mse([[1.0, 2.0]], x) + activation.identity(x)
+drawn: Array = initializer.uniform(-1, 1, seed=3)((2, 3), "float64", generator=4)
+print(repr(image_model), mean_loss, sizes)
+
+# ---- differentiation
+
+
+def cubic(x: Array, y: Array) -> Array:
+    return (x * x * x + y).sum()
+
+
+slope: Array = corgi.grad(cubic)(2.0, 1.0)
+value, (by_x, by_y) = corgi.value_and_grad(cubic, argnums=(0, 1))([1.0, 2.0], 1.0)
+curvature: Array = corgi.hessian(cubic)([1.0, 2.0], 1.0)
+rows: Array = corgi.jacobian(corgi.exp)([1.0, 2.0])
+value, pullback = corgi.vjp(cubic, 1.0, 2.0)
+pulled: Array = pullback(1.0)[0]
+value, tangent = corgi.jvp(cubic, (1.0, 2.0), (1.0, 0.0))
+product: Array = corgi.hvp(corgi.square, 1.0, 1.0)
+corgi.check_gradient(cubic, [1.0], 2.0, order=1, samples=5)
+
+# ---- functions written in Python, settings
+
+trace: Array = corgi.einsum("ii->", corgi.eye(2)) + corgi.einsum(x, [0, 1], x, [0, 1], [], optimize="optimal")
+norms: Array = corgi.norm(corgi.tensordot(x, x, ([0], [0])), axis=(0, -1), keepdims=True)
+order: Array = corgi.argsort(corgi.roll(corgi.tile(x, (2, 1)), (1, 0), axis=(0, 1)), axis=None)
+close: bool = corgi.allclose(corgi.round(x, 2), corgi.repeat([1.0, 2.0], [1, 1])) and corgi.array_equal(x, [1])
+with corgi.num_threads(1), corgi.default_dtype(corgi.float32):
+    threads: int = corgi.get_num_threads() + corgi.set_num_threads(1)
+in_use: int = corgi.memory.stats()["in_use"] + corgi.memory.set_limit(2**20)
+corgi.memory.trim()
+corgi.seed(1)
+corgi.show_config()
+print(corgi.blas_backend().upper(), threads, in_use)

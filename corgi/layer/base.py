@@ -3,10 +3,16 @@
 Above: every layer and `Model`.  Below: Array.
 """
 
+from __future__ import annotations
+
 from numbers import Integral
 from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array, relu, softmax
+
+if TYPE_CHECKING:
+    from corgi._typing import Pair
 
 
 class Layer:
@@ -31,7 +37,7 @@ class Layer:
     {'factor': Array([1., 1.], dtype=float64, tracked)}
     """
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Array:
         """The layer's output for an input; subclasses define it.
 
         Raises
@@ -41,12 +47,12 @@ class Layer:
         """
         raise NotImplementedError(f"{type(self).__name__}: expected the layer to define forward(self, x)")
 
-    def __call__(self, x, *more, **options):
+    def __call__(self, x: Any, *more: Any, **options: Any) -> Array:
         if more or options:
             return self.forward(x, *more, **options)
         return self.forward(x)
 
-    def parameters(self):
+    def parameters(self) -> list[Array]:
         """The parameters, each once, in the order of the attributes.
 
         Returns
@@ -59,11 +65,11 @@ class Layer:
         >>> [p.shape for p in corgi.layer.Dense(2, 3).parameters()]
         [(3, 2), (3,)]
         """
-        found = {}
+        found: dict[Array, Any] = {}
         _collect(self, None, found, set())
         return list(found)
 
-    def named_parameters(self):
+    def named_parameters(self) -> dict[str, Array]:
         """The parameters by name: attributes, positions and keys, joined by dots.
 
         Returns
@@ -77,23 +83,23 @@ class Layer:
         >>> list(corgi.Model([corgi.layer.Dense(2, 3)]).named_parameters())
         ['layers.0.weight', 'layers.0.bias']
         """
-        found = {}
+        found: dict[Array, Any] = {}
         _collect(self, None, found, set())
         return {_name(path): parameter for parameter, path in found.items()}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         parts = [f"{name}={_short(value)}" for name, value in vars(self).items() if name[0] != "_"]
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def _collect(holder, path, found, seen):
+def _collect(holder: Any, path: Any, found: dict[Array, Any], seen: set[int]) -> None:
     """Add the tracked arrays that a layer, list, tuple or dict holds, at any depth, to `found`: {Array: (path, name)}.
 
     Arrays are hashed by identity. Every step of a model comes here, so most attributes are sorted out by their type alone.
     """
     seen.add(id(holder))
     in_layer = isinstance(holder, Layer)
-    items = holder.__dict__.items() if in_layer else holder.items() if isinstance(holder, dict) else enumerate(holder)
+    items: Any = holder.__dict__.items() if in_layer else holder.items() if isinstance(holder, dict) else enumerate(holder)
     for name, value in items:
         kind = type(value)
         if kind in _PLAIN or (in_layer and name[0] == "_"):
@@ -109,18 +115,18 @@ _HOLDERS = (Layer, list, tuple, dict)
 _PLAIN = {type(None), bool, int, float, str, FunctionType, type(relu), type(softmax)}
 
 
-def _name(path):
+def _name(path: Any) -> str:
     parent, name = path
     return str(name) if parent is None else f"{_name(parent)}.{name}"
 
 
-def _short(value):
+def _short(value: Any) -> str:
     if type(value) is Array:
         return f"Array{value.shape}"
     return value.__name__ if callable(value) and hasattr(value, "__name__") else repr(value)
 
 
-def size(value, layer, name):
+def size(value: int, layer: str, name: str) -> int:
     """A size given to a layer's constructor, checked."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{layer}: expected an int for {name}, got {type(value).__name__}")
@@ -129,7 +135,7 @@ def size(value, layer, name):
     return int(value)
 
 
-def pair(value, layer, name, least):
+def pair(value: Pair, layer: str, name: str, least: int) -> tuple[int, int]:
     """An int, or a pair of ints, given for rows and columns."""
     values = (value, value) if isinstance(value, Integral) else value
     if (

@@ -4,11 +4,18 @@ Above: users.  Below: the ops `corgi.conv`, `max_pool`, `avg_pool`, `reshape`.  
 (channels, rows, columns), alone or in batches (images, channels, rows, columns).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from corgi import initializer as rules
 from corgi._core import Array, array, avg_pool, conv, max_pool, reshape, zeros
 from corgi.activation import get as get_activation
 from corgi.layer.base import Layer, pair, size
 from corgi.layer.dense import describe
+
+if TYPE_CHECKING:
+    from corgi._typing import Activation, ArrayLike, DTypeLike, Pair, Rule
 
 
 class Conv(Layer):
@@ -56,18 +63,18 @@ class Conv(Layer):
 
     def __init__(
         self,
-        input_channels,
-        output_channels,
-        kernel,
-        initializer=None,
-        activation=None,
+        input_channels: int,
+        output_channels: int,
+        kernel: Pair,
+        initializer: Rule | None = None,
+        activation: Activation | str | None = None,
         *,
-        stride=1,
-        padding=0,
-        dilation=1,
-        bias=True,
-        dtype=None,
-    ):
+        stride: Pair = 1,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        bias: bool = True,
+        dtype: DTypeLike | None = None,
+    ) -> None:
         channels = (size(output_channels, "Conv", "output_channels"), size(input_channels, "Conv", "input_channels"))
         shape = channels + pair(kernel, "Conv", "kernel", 1)
         self.stride = pair(stride, "Conv", "stride", 1)
@@ -77,7 +84,7 @@ class Conv(Layer):
         self.bias = zeros(shape[0], self.weight.dtype).tracked() if bias else None
         self.activation = get_activation(activation)
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Array:
         """The output for one image or a batch; values that are not an Array take the layer's dtype."""
         if type(x) is not Array:
             x = array(x, self.weight.dtype)
@@ -86,7 +93,7 @@ class Conv(Layer):
             y = y + reshape(self.bias, (-1, 1, 1))
         return y if self.activation is None else self.activation(y)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         outputs, inputs, *kernel = self.weight.shape
         text = f"Conv({inputs}, {outputs}, {tuple(kernel)}"
         for name, usual in (("stride", (1, 1)), ("padding", (0, 0)), ("dilation", (1, 1))):
@@ -98,7 +105,7 @@ class Conv(Layer):
 class Pool(Layer):
     """What the pooling layers share: windows of a size, every `stride` rows and columns."""
 
-    def __init__(self, size, stride=None, *, padding=0):
+    def __init__(self, size: Pair, stride: Pair | None = None, *, padding: Pair = 0) -> None:
         name = type(self).__name__
         self.size = pair(size, name, "size", 1)
         self.stride = self.size if stride is None else pair(stride, name, "stride", 1)
@@ -106,7 +113,7 @@ class Pool(Layer):
         if any(2 * width > edge for width, edge in zip(self.padding, self.size, strict=True)):
             raise ValueError(f"{name}: expected padding of at most half the window {self.size}, got {self.padding}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         text = f"{type(self).__name__}({self.size}"
         if self.stride != self.size:
             text += f", stride={self.stride}"
@@ -132,7 +139,7 @@ class MaxPool(Pool):
     Array([[[4.]]], dtype=float64)
     """
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Array:
         """The output for one image or a batch."""
         return max_pool(x, self.size, self.stride, padding=self.padding)
 
@@ -156,7 +163,7 @@ class AvgPool(Pool):
     Array([[[2.5]]], dtype=float64)
     """
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Array:
         """The output for one image or a batch."""
         return avg_pool(x, self.size, self.stride, padding=self.padding)
 
@@ -183,10 +190,10 @@ class Flatten(Layer):
     (48,)
     """
 
-    def __init__(self, axes=None):
+    def __init__(self, axes: int | None = None) -> None:
         self.axes = None if axes is None else size(axes, "Flatten", "axes")
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Array:
         """The input in its new shape."""
         if type(x) is not Array:
             x = array(x)
@@ -198,5 +205,5 @@ class Flatten(Layer):
             joined *= edge
         return reshape(x, (*shape[:kept], joined))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "Flatten()" if self.axes is None else f"Flatten({self.axes})"

@@ -3,11 +3,19 @@
 Above: users.  Below: the fused op `corgi.dense`, initializers, activations.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from corgi import initializer as rules
 from corgi._core import Array, array, dense, zeros
 from corgi.activation import FUSED
 from corgi.activation import get as get_activation
 from corgi.layer.base import Layer, size
+
+if TYPE_CHECKING:
+    from corgi._typing import Activation, ArrayLike, DTypeLike, Rule
+    from corgi.layer.conv import Conv
 
 
 class Dense(Layer):
@@ -48,27 +56,36 @@ class Dense(Layer):
     Dense(3, 2, activation=relu)
     """
 
-    def __init__(self, input_size, output_size, initializer=None, activation=None, *, bias=True, dtype=None):
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        initializer: Rule | None = None,
+        activation: Activation | str | None = None,
+        *,
+        bias: bool = True,
+        dtype: DTypeLike | None = None,
+    ) -> None:
         shape = (size(output_size, "Dense", "output_size"), size(input_size, "Dense", "input_size"))
         self.weight = rules.make(initializer, shape, dtype, "Dense")
         self.bias = zeros(shape[0], self.weight.dtype).tracked() if bias else None
         self.activation = get_activation(activation)
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Array:
         """The output for inputs of shape (..., input_size); values that are not an Array take the layer's dtype."""
         if type(x) is not Array:
             x = array(x, self.weight.dtype)
         activation = self.activation
-        if activation in FUSED:
+        if activation is None or activation in FUSED:
             return dense(x, self.weight, self.bias, FUSED[activation])
         return activation(dense(x, self.weight, self.bias))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         outputs, inputs = self.weight.shape
         return f"Dense({inputs}, {outputs}{describe(self)})"
 
 
-def describe(layer):
+def describe(layer: Dense | Conv) -> str:
     """The part of repr that layers with a weight share."""
     text = ""
     if layer.activation is not None:

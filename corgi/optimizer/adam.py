@@ -3,8 +3,15 @@
 Above: users.  Below: the kernel `adam_step`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from corgi._core import adam_step, zeros_like
 from corgi.optimizer.base import Optimizer, Setting
+
+if TYPE_CHECKING:
+    from corgi._core import Array
 
 
 class Moments:
@@ -12,7 +19,7 @@ class Moments:
 
     __slots__ = ("mean", "square", "steps")
 
-    def __init__(self, parameter):
+    def __init__(self, parameter: Array) -> None:
         self.mean, self.square, self.steps = zeros_like(parameter), zeros_like(parameter), 0
 
 
@@ -58,14 +65,22 @@ class Adam(Optimizer):
     epsilon = Setting()
     weight_decay = Setting()
 
-    def __init__(self, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False):
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ) -> None:
         super().__init__(learning_rate)
         self.beta1, self.beta2 = beta1, beta2
         self.epsilon = epsilon
         self.weight_decay = weight_decay
         self.decoupled = bool(decoupled)
 
-    def update(self, parameter):
+    def update(self, parameter: Array) -> None:
         """Update one parameter and clear its gradient; without a gradient, do nothing."""
         moments = self.state.get(parameter)
         if moments is None:

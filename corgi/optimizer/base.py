@@ -3,9 +3,12 @@
 Above: the optimizers.  Below: Array.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable
 from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array
 
@@ -13,13 +16,17 @@ from corgi._core import Array
 class Setting:
     """An attribute that holds a finite number of at least `least` and below `below`."""
 
-    def __init__(self, least=0.0, below=math.inf):
+    def __init__(self, least: float = 0.0, below: float = math.inf) -> None:
         self.least, self.below = least, below
 
-    def __set_name__(self, owner, name):
+    def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __set__(self, instance, value):
+    if TYPE_CHECKING:  # at run time reading finds the number in the instance
+
+        def __get__(self, instance: object, owner: type | None = None) -> float: ...
+
+    def __set__(self, instance: object, value: float) -> None:
         owner = type(instance).__name__
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{owner}: expected a number for {self.name}, got {type(value).__name__}")
@@ -61,11 +68,11 @@ class Optimizer:
 
     learning_rate = Setting()
 
-    def __init__(self, learning_rate):
+    def __init__(self, learning_rate: float) -> None:
         self.learning_rate = learning_rate
-        self.state = {}
+        self.state: dict[Array, Any] = {}
 
-    def step(self, parameters):
+    def step(self, parameters: Iterable[Array]) -> None:
         """Update parameters and clear their gradients; those without a gradient are left alone.
 
         Parameters
@@ -86,7 +93,7 @@ class Optimizer:
         for parameter in parameters:
             self.update(parameter)
 
-    def update(self, parameter):
+    def update(self, parameter: Array) -> None:
         """Update one parameter; subclasses define it.
 
         Raises
@@ -96,6 +103,6 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__}: expected the optimizer to define update(self, parameter)")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         settings = [f"{name}={value!r}" for name, value in vars(self).items() if name != "state"]
         return f"{type(self).__name__}({', '.join(settings)})"

@@ -3,8 +3,15 @@
 Above: users.  Below: the kernel `sgd_step`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from corgi._core import sgd_step, zeros_like
 from corgi.optimizer.base import Optimizer, Setting
+
+if TYPE_CHECKING:
+    from corgi._core import Array
 
 
 class GradientDescent(Optimizer):
@@ -44,7 +51,9 @@ class GradientDescent(Optimizer):
     momentum = Setting()
     weight_decay = Setting()
 
-    def __init__(self, learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0):
+    def __init__(
+        self, learning_rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(learning_rate)
         self.momentum = momentum
         self.nesterov = bool(nesterov)
@@ -52,7 +61,7 @@ class GradientDescent(Optimizer):
         if self.nesterov and not self.momentum:
             raise ValueError("GradientDescent: expected momentum above 0 with nesterov, got 0")
 
-    def update(self, parameter):
+    def update(self, parameter: Array) -> None:
         """Update one parameter and clear its gradient; without a gradient, do nothing."""
         if not self.momentum:
             sgd_step(parameter, None, self.learning_rate, 0.0, self.weight_decay)
