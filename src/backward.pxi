@@ -106,8 +106,8 @@ cdef bint is_active(uint64_t id) noexcept:
     return False
 
 
-cdef bint claim(Walk *w, Node *n, size_t slot) except -1:
-    """Give n a place in this walk; False if it has one already."""
+cdef bint claim(Walk *w, Node *n) except -1:
+    """Make n a node of this walk, to be placed; False if it is one already."""
     if n.walk == w.id:
         return False
     if w.outer != NULL or walks != w or w.elsewhere != NULL:
@@ -118,10 +118,9 @@ cdef bint claim(Walk *w, Node *n, size_t slot) except -1:
                 table = {}
                 Py_INCREF(table)
                 w.elsewhere = <PyObject *> table
-            (<dict> w.elsewhere)[<size_t> n] = slot
+            (<dict> w.elsewhere)[<size_t> n] = 0
             return True
     n.walk = w.id
-    n.slot = slot
     return True
 
 
@@ -151,7 +150,7 @@ cdef int discover(Walk *w, Node *root) except -1:
     cdef void *p
     cdef Node *n
     cdef int i
-    if not claim(w, root, 0):
+    if not claim(w, root):
         return 0
     stack = <Frame *> malloc(capacity * sizeof(Frame))
     if stack == NULL:
@@ -169,7 +168,7 @@ cdef int discover(Walk *w, Node *root) except -1:
                 continue
             stack[depth - 1].next_input = i + 1
             n = n.inputs[i]
-            if n != NULL and claim(w, n, 0):
+            if n != NULL and claim(w, n):
                 if depth == capacity:
                     capacity *= 2
                     p = realloc(stack, capacity * sizeof(Frame))
@@ -200,7 +199,7 @@ cdef int mark_wanted(Walk *w, list targets) except -1:
     cdef Node *n
     if targets is None:
         for k in range(w.count):
-            w.wanted[k] = 1 | TARGET if w.order[k].keeps else 1
+            w.wanted[k] = 1 | TARGET if w.order[k].keeps and w.order[k].handles else 1
         return 0
     memset(w.wanted, 0, w.count)
     for target in targets:
@@ -276,7 +275,7 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
         if stop_at_targets:  # in the list from the start, they are not searched below
             for target in targets:
                 n = (<Array> target).node
-                if n != NULL and claim(&w, n, 0):
+                if n != NULL and claim(&w, n):
                     place(&w, n)
         for root in roots:
             discover(&w, (<Array> root).node)
@@ -426,7 +425,7 @@ def reaches_beyond(outputs, inputs):
             for i in range(n.n_inputs):
                 if n.inputs[i] != NULL:
                     return True
-            if claim(&w, n, 0):
+            if claim(&w, n):
                 place(&w, n)
         inner = w.count
         for output in outputs:
