@@ -9,7 +9,7 @@ def _select_level(name=None):
     cdef const char *level = wanted
     cdef const char *problem = select_kernels(level if name else NULL)
     if problem != NULL:
-        raise ValueError(f"CORGI_CPU: {problem.decode()}; available: {available_levels().decode()}")
+        raise ValueError(f"CORGI_CPU: {problem.decode()}")
 
 
 def _load_blas(path):

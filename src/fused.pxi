@@ -292,17 +292,16 @@ cdef int dense_vjp(Walk *w, Node *n, Array g) except -1:
     cdef isize inputs = n.saved[1].shape[1], outputs = n.saved[1].shape[0]
     cdef isize rows = n.saved[0].size // inputs if inputs else g.t.size // outputs if outputs else 0
     cdef isize shape[2]
-    cdef Tensor *source = contiguous(g.t)
-    cdef Array dz = wrap(source), db = None, flat
+    cdef Array cotangent = wrap(contiguous(g.t)), dz = cotangent, db = None, flat
     cdef bint wants_bias = n.inputs[2] != NULL and wants(w, n, 2)
     if wants_bias:
         db = wrap(tensor_new(n.dtype, 1, &outputs))
-    if n.param or wants_bias:
-        if n.param:
-            dz = wrap(tensor_like(source))
-        kernels.bias_act_vjp[n.dtype](g.t.data if g.t.contiguous else source.data,
-                                      n.saved[SAVED_OUTPUT].data if n.param else NULL, dz.t.data,
+    if n.param:
+        dz = wrap(tensor_like(cotangent.t))
+        kernels.bias_act_vjp[n.dtype](cotangent.t.data, n.saved[SAVED_OUTPUT].data, dz.t.data,
                                       NULL if db is None else db.t.data, rows, outputs, n.param)
+    elif wants_bias:
+        kernels.sum[n.dtype](cotangent.t.data, db.t.data, 1, rows, outputs)
     if db is not None:
         send(w, n, 2, db)
     shape[0], shape[1] = rows, outputs

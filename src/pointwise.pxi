@@ -419,10 +419,9 @@ cdef int where_vjp(Walk *w, Node *n, Array g) except -1:
 cdef list ROW_DOCS = []  # the method definitions point into these
 
 
-cdef int words(str text, set found) except -1:
-    """Collect the identifiers of a formula."""
-    found.update(re.findall(r"[A-Za-z_]\w*", text))
-    return 0
+cdef set words(str text):
+    """The identifiers of a formula."""
+    return set(re.findall(r"[A-Za-z_]\w*", text))
 
 
 cdef str documentation(int op):
@@ -463,14 +462,11 @@ cdef int register_rows() except -1:
             if pointwise_ops[op].vjp[i] == NULL:
                 continue
             text = pointwise_ops[op].vjp[i].decode()
-            names = set()
-            words(text, names)
+            names = words(text)
             rows[op].passes[i] = text == "g"
             rows[op].save[i] = (1 * ("x" in names or "x0" in names) | 2 * ("x1" in names) | 4 * ("x2" in names)
                                 | 8 * ("y" in names))
-        names = set()
-        words(formula, names)
-        rows[op].heavy = bool(names - LIGHT_NAMES)
+        rows[op].heavy = bool(words(formula) - LIGHT_NAMES)
         name = pointwise_ops[op].name
         ROW_NUMBERS[name.decode()] = op
         doc = documentation(op).encode()

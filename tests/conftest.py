@@ -7,6 +7,10 @@ import pytest
 import corgi
 from corgi.config import config
 
+# CI's sanitizer step: without the cache, memory that is given back is gone, and a use of it is seen.
+if os.environ.get("CORGI_TEST_CACHE") == "0":
+    corgi.memory.set_limit(0)
+
 # Python programs that tests start from here find the installed package, not the source folder.
 os.environ["PYTHONSAFEPATH"] = "1"
 
@@ -29,3 +33,11 @@ def settings_are_restored():
     before = settings()
     yield
     assert settings() == before
+
+
+@pytest.fixture
+def caching():
+    """For tests of the cache itself, which a run without it has to have all the same."""
+    limit = corgi.memory.set_limit(2**29)
+    yield
+    corgi.memory.set_limit(limit)

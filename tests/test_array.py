@@ -545,6 +545,7 @@ def test_str_and_format():
 # ---- memory
 
 
+@pytest.mark.usefixtures("caching")
 def test_memory_statistics():
     corgi.memory.trim()
     before = corgi.memory.stats()

@@ -88,6 +88,36 @@ def test_dense_gradients(name):
         np.testing.assert_allclose(gradient, numeric_gradient(loss, array), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
+def test_dense_passes_nan_back_as_its_parts_do(name):
+    """A NaN must not vanish in the fused gradient, where it would hide what went wrong."""
+    w = corgi.arr([[1.0, 1.0], [2.0, 1.0]])
+    x = corgi.arr([[np.nan, 1.0], [0.5, 1.0]])
+    fused, parts = w.copy().tracked(), w.detach().tracked()
+    corgi.dense(x, fused, None, name).backward()
+    getattr(corgi, name)(corgi.matmul(x, parts, transpose_b=True)).backward()
+    assert np.isnan(parts.gradient.numpy()).any()
+    np.testing.assert_allclose(fused.gradient.numpy(), parts.gradient.numpy(), rtol=1e-12)  # NaN equals NaN here
+
+
+@pytest.mark.parametrize("name", [None, "relu", "tanh"])
+def test_dense_gradient_of_a_cotangent_that_is_not_contiguous(name):
+    """Also where nothing is cached, so that memory given back is really gone."""
+    limit = corgi.memory.set_limit(0)
+    try:
+        values = np.random.default_rng(0).normal(size=(600, 700))
+        x, g = corgi.arr(np.ones((700, 3))), corgi.arr(values)
+        found = []
+        for delta in (g.T, corgi.arr(values.T.copy())):
+            w, b = corgi.arr(np.full((600, 3), 0.1)).tracked(), corgi.zeros(600).tracked()
+            corgi.dense(x, w, b, name).backward(delta)
+            found.append((w.gradient.numpy(), b.gradient.numpy()))
+    finally:
+        corgi.memory.set_limit(limit)
+    for strided, contiguous in zip(*found, strict=True):
+        np.testing.assert_array_equal(strided, contiguous)
+
+
 def test_dense_bias_starts_at_zero():
     assert (Dense(3, 4).bias == 0).all() and Dense(3, 4, bias=False).bias is None
 

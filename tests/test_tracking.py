@@ -268,6 +268,7 @@ def test_training_loop_does_not_grow():
         assert resident() - resident_bytes < 2**20
 
 
+@pytest.mark.usefixtures("caching")
 def test_second_epoch_asks_the_system_for_nothing():
     w, b = corgi.ones((40, 30)).tracked(), corgi.zeros(30).tracked()
     for _ in range(5):

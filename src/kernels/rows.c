@@ -281,7 +281,7 @@ typedef struct {
 #define DEFINE_BIAS_ACT_VJP(T, suffix)                                                                                      \
     ALWAYS_INLINE T slope_##suffix(T g, T y, int activation)                                                                \
     {                                                                                                                       \
-        return activation == RELU      ? (y > 0 ? g : 0)                                                                    \
+        return activation == RELU      ? (y <= 0 ? 0 : g)                                                                   \
                : activation == SIGMOID ? g * (y * (1 - y))                                                                  \
                : activation == TANH    ? g * (1 - y * y)                                                                    \
                                        : g;                                                                                 \

@@ -6,11 +6,11 @@
 
 enum { RUN = 512 }; /* elements of a staged run: six operands of float64 stay within a 32 KiB cache */
 
-/* An operand of a collapsed loop nest: byte strides of each axis (0 where it is broadcast). */
+/* An operand of a collapsed loop nest. */
 typedef struct {
     const char *data;
     int itemsize;
-    isize strides[MAX_NDIM]; /* in elements */
+    isize strides[MAX_NDIM]; /* in elements; 0 along axes on which it is broadcast */
 } Operand;
 
 typedef struct {
@@ -79,7 +79,7 @@ static void stage(const Loop *loop, const Operand *x, isize start, isize n, char
     }
 }
 
-/* Can this operand's run be read in place?  Yes where the whole array, or the row that the run lies in, is contiguous. */
+/* Is the operand contiguous all over, so that any run of it can be read in place? */
 static bool is_flat(const Loop *loop, const Operand *x) { return loop->ndim == 1 && x->strides[0] == 1; }
 
 /* Runs that cross rows: everything but a fully contiguous operand is gathered. */
