@@ -46,9 +46,6 @@ _BY_NAME: dict[str, Activation] = {
     "tanh": tanh,
 }
 
-# Those that `corgi.dense` computes together with the product.
-FUSED: dict[Activation | None, str | None] = {None: None, relu: "relu", sigmoid: "sigmoid", tanh: "tanh"}
-
 
 def get(activation: Activation | str | None) -> Activation | None:
     """An activation function from its name; callables and None are returned as they are.

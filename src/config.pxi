@@ -73,4 +73,3 @@ def _memory_reset_peak():
 import os
 
 _select_level(os.environ.get("CORGI_CPU") or None)
-register_rows()

@@ -5,6 +5,7 @@ One extension module, included in reading order; each part says what it is for. 
 read rather than compiled; below it the C kernels and the runtime.
 """
 include "declarations.pxi"
+include "config.pxi"
 include "array.pxi"
 include "values.pxi"
 include "create.pxi"
@@ -18,4 +19,3 @@ include "reduce.pxi"
 include "linear.pxi"
 include "fused.pxi"
 include "update.pxi"
-include "config.pxi"

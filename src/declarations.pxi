@@ -61,7 +61,7 @@ cdef extern from "kernels/pointwise.h" nogil:
     enum: OP_add, OP_subtract, OP_multiply, OP_divide, OP_power, OP_maximum, OP_minimum, OP_floor_divide, OP_remainder
     enum: OP_equal, OP_not_equal, OP_less, OP_less_equal, OP_greater, OP_greater_equal
     enum: OP_logical_and, OP_logical_or, OP_logical_xor
-    enum: OP_clip, OP_axpy, OP_relu, OP_sigmoid, OP_tanh
+    enum: OP_clip, OP_axpy, OP_relu, OP_sigmoid, OP_tanh, OP_squared_difference
     ctypedef struct PointwiseOp:
         const char *name
         const char *kind_name
@@ -98,6 +98,7 @@ cdef extern from "runtime/tensor.h" nogil:
 cdef extern from "runtime/apply.h" nogil:
     enum: APPLY_LONG, APPLY_SMALL
     void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bint heavy)
+    double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, isize size, bint heavy)
     void tensor_copy_out(const Tensor *t, void *out)
     void tensor_copy_in(const Tensor *t, const void *values)
 
@@ -135,6 +136,8 @@ cdef extern from *:
     int PyFloat_CheckExact(object)
     int PyLong_CheckExact(object)
     unsigned long PyThread_get_thread_ident()
+    bint PyObject_TypeCheck(object, type)
+    Py_UCS4 PyUnicode_READ_CHAR(object, isize)
     int PyBool_Check(object)
     double PyFloat_AS_DOUBLE(object)
     isize Py_REFCNT(object)

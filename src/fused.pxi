@@ -173,7 +173,9 @@ def logsumexp(a, axis=None, *, bint keepdims=False):
 
 # ---- dense: activation(x @ weight^T + bias) in one op
 
-ACTIVATIONS = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}  # those that the kernel knows
+# Those that the kernel knows, by name and by function.
+cdef dict ACTIVATIONS = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
+ACTIVATIONS.update([(globals()[name], ACTIVATIONS[name]) for name in ("relu", "sigmoid", "tanh")])
 
 
 def dense_reference(x, weight, bias, int activation):
@@ -195,7 +197,8 @@ def dense(x, weight, bias=None, activation=None):
         (outputs, inputs)
     bias : array_like, optional
         (outputs,)
-    activation : {None, "relu", "sigmoid", "tanh"}
+    activation : {None, "relu", "sigmoid", "tanh"} or callable
+        These three, also given as functions, are computed together with the product; any other function is called with it.
 
     Returns
     -------
@@ -205,7 +208,7 @@ def dense(x, weight, bias=None, activation=None):
     Raises
     ------
     ValueError
-        If the shapes do not fit.
+        If the shapes do not fit, or the activation is not one.
 
     Examples
     --------
@@ -216,9 +219,11 @@ def dense(x, weight, bias=None, activation=None):
     cdef Array a = as_float(x, "dense"), f = as_float(weight, "dense"), b = None
     cdef int dtype = promoted(a.t.dtype, f.t.dtype), act
     try:
-        act = ACTIVATIONS[activation]
-    except (KeyError, TypeError):
-        raise ValueError(f"dense: expected activation None, 'relu', 'sigmoid' or 'tanh', got {activation!r}") from None
+        act = ACTIVATIONS.get(activation, -1)
+    except TypeError:  # not hashable
+        act = -1
+    if act < 0 and not callable(activation):
+        raise ValueError(f"dense: expected activation None, 'relu', 'sigmoid', 'tanh' or a function, got {activation!r}")
     if bias is not None:
         b = as_float(bias, "dense")
         dtype = promoted(dtype, b.t.dtype)
@@ -231,7 +236,7 @@ def dense(x, weight, bias=None, activation=None):
         raise ValueError(f"dense: expected input of shape (..., {inputs}) for a weight of shape {f.shape}, got {a.shape}")
     if b is not None and (b.t.ndim != 1 or b.t.shape[0] != outputs):
         raise ValueError(f"dense: expected a bias of shape ({outputs},) for a weight of shape {f.shape}, got {b.shape}")
-    return dense_op(a, f, b, act)
+    return dense_op(a, f, b, act) if act >= 0 else activation(dense_op(a, f, b, 0))
 
 
 cdef void dense_forward(int dtype, char *x, Operand f, void *bias, char *out, isize rows, isize inputs, isize outputs,
@@ -289,29 +294,131 @@ cdef int dense_vjp(Walk *w, Node *n, Array g) except -1:
     if w.create_graph:
         return replay(w, n, g, dense_reference, (saved_input(n, 0), saved_input(n, 1),
                                                  saved_input(n, 2) if n.saved[2] != NULL else None, n.param))
+    cdef int dtype = n.dtype
     cdef isize inputs = n.saved[1].shape[1], outputs = n.saved[1].shape[0]
     cdef isize rows = n.saved[0].size // inputs if inputs else g.t.size // outputs if outputs else 0
-    cdef isize shape[2]
-    cdef Array cotangent = wrap(contiguous(g.t)), dz = cotangent, db = None, flat
+    cdef Array cotangent = wrap(contiguous(g.t)), dz = cotangent, db = None, dx = None, df = None, x, f
     cdef bint wants_bias = n.inputs[2] != NULL and wants(w, n, 2)
+    cdef Operand weight
     if wants_bias:
-        db = wrap(tensor_new(n.dtype, 1, &outputs))
+        db = wrap(tensor_new(dtype, 1, &outputs))
     if n.param:
         dz = wrap(tensor_like(cotangent.t))
-        kernels.bias_act_vjp[n.dtype](cotangent.t.data, n.saved[SAVED_OUTPUT].data, dz.t.data,
-                                      NULL if db is None else db.t.data, rows, outputs, n.param)
+        kernels.bias_act_vjp[dtype](cotangent.t.data, n.saved[SAVED_OUTPUT].data, dz.t.data,
+                                    NULL if db is None else db.t.data, rows, outputs, n.param)
     elif wants_bias:
-        kernels.sum[n.dtype](cotangent.t.data, db.t.data, 1, rows, outputs)
-    if db is not None:
+        kernels.sum[dtype](cotangent.t.data, db.t.data, 1, rows, outputs)
+    if wants_bias:
         send(w, n, 2, db)
-    shape[0], shape[1] = rows, outputs
-    flat = reshaped(dz, 2, shape)
     if wants(w, n, 1):
-        shape[1] = inputs
-        send(w, n, 1, product(matrix_transpose(flat), reshaped(wrap_shared(n.saved[0]), 2, shape)))
+        x = wrap(contiguous(n.saved[0]))
+        df = wrap(tensor_new(dtype, 2, n.saved[1].shape))
+        multiply(dtype, True, False, outputs, inputs, rows, dz.t.data, outputs, x.t.data, inputs, df.t.data)
+        send(w, n, 1, df)
     if wants(w, n, 0):
-        send(w, n, 0, reshaped(product(flat, wrap_shared(n.saved[1])), n.inputs[0].ndim, n.inputs[0].shape))
+        f = wrap(gemm_ready(n.saved[1]))
+        weight = gemm_operand(f.t)
+        dx = wrap(tensor_new(dtype, n.inputs[0].ndim, n.inputs[0].shape))
+        multiply(dtype, False, weight.transposed, rows, inputs, outputs, dz.t.data, outputs, weight.data, weight.leading,
+                 dx.t.data)
+        send(w, n, 0, dx)
     return 0
+
+
+cdef void multiply(int dtype, bint trans_a, bint trans_b, isize m, isize n, isize k, char *a, isize lda, char *b, isize ldb,
+                   char *c) noexcept:
+    """c (m, n) = op(a) op(b) for operands that the caller holds; other Python threads run during a long product."""
+    if <double> m * n * k < APPLY_LONG:
+        matmul_into(dtype, trans_a, trans_b, m, n, k, a, lda, b, ldb, 0, c, n)
+    else:
+        with nogil:
+            matmul_into(dtype, trans_a, trans_b, m, n, k, a, lda, b, ldb, 0, c, n)
+
+
+# ---- the mean of a pointwise op of two operands, whose values are not stored
+
+def mean_of_reference(x, y, int op):
+    """What `mean_of` computes, in terms of other ops."""
+    return mean(pointwise(op, x, y, None))
+
+
+cdef Array mean_of(int op, Array x, Array y):
+    """mean(op(x, y)), for operands of one shape and float dtype and at least one element."""
+    cdef int dtype = x.t.dtype
+    cdef Array out = wrap(tensor_new(dtype, 0, NULL))
+    cdef const Tensor *operands[2]
+    cdef Array first = wrap(contiguous(x.t)), second = wrap(contiguous(y.t))
+    cdef double total
+    operands[0], operands[1] = first.t, second.t
+    if x.t.size < APPLY_LONG:
+        total = apply_sum(kernels.forward[op][dtype], 2, operands, x.t.size, rows[op].heavy)
+    else:
+        x, y = alias(x), alias(y)
+        with nogil:
+            total = apply_sum(kernels.forward[op][dtype], 2, operands, first.t.size, rows[op].heavy)
+    put_double(out.t, total / first.t.size)
+    cdef Node *n = record2(out, x, y, mean_of_vjp, b"mean_of")
+    if n != NULL:
+        n.op = op
+    return out
+
+
+cdef void put_double(Tensor *t, double value) noexcept:
+    if t.dtype == FLOAT32:
+        (<float *> t.data)[0] = <float> value
+    else:
+        (<double *> t.data)[0] = value
+
+
+cdef int mean_of_vjp(Walk *w, Node *n, Array g) except -1:
+    cdef const Tensor *operands[4]
+    cdef Array share, gradient
+    cdef int i
+    if w.create_graph:
+        return replay(w, n, g, mean_of_reference, (saved_input(n, 0), saved_input(n, 1), n.op))
+    share = wrap(tensor_new(n.dtype, 0, NULL))  # of each element
+    put_double(share.t, element(g.t, g.t.data) / n.saved[0].size)
+    operands[0], operands[1], operands[2], operands[3] = share.t, n.saved[0], n.saved[1], share.t
+    for i in range(2):
+        if wants(w, n, i):
+            gradient = wrap(tensor_new(n.dtype, n.saved[i].ndim, n.saved[i].shape))
+            run(kernels.vjp[n.op][i][n.dtype], 4, operands, gradient.t, rows[n.op].heavy)
+            send(w, n, i, gradient)
+    return 0
+
+
+def mse(output, target):
+    """Mean of the squared differences over all elements, ``mean((output - target)**2)``.
+
+    Parameters
+    ----------
+    output : array_like
+        Of any shape, with at least one element.
+    target : array_like
+        Of the same shape.
+
+    Returns
+    -------
+    Array
+        Without axes, in the output's dtype.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or there are no elements.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.cost.mse([1.0, 2.0], [1.0, 4.0])
+    Array(2., dtype=float64)
+    """
+    cdef Array x = as_float(output, "mse"), t = cast(as_operand(target, "mse"), x.t.dtype)
+    if not same_shape(x.t, t.t):
+        raise ValueError(f"mse: expected a target of the output's shape {x.shape}, got {t.shape}")
+    if not x.t.size:
+        raise ValueError(f"mse: expected at least one element, got shape {x.shape}")
+    return mean_of(OP_squared_difference, x, t)
 
 
 # ---- cross-entropy

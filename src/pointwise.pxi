@@ -476,6 +476,9 @@ cdef int register_rows() except -1:
     return 0
 
 
+register_rows()
+
+
 def pointwise_table():
     """The table of pointwise ops as a list of dicts: what tests, stubs and benchmarks are generated from.
 

@@ -6,10 +6,9 @@ Above: every layer and `Model`.  Below: Array.
 from __future__ import annotations
 
 from numbers import Integral
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from corgi._core import Array, relu, softmax
+from corgi._core import Array, find_parameters
 
 if TYPE_CHECKING:
     from corgi._typing import Pair
@@ -65,9 +64,7 @@ class Layer:
         >>> [p.shape for p in corgi.layer.Dense(2, 3).parameters()]
         [(3, 2), (3,)]
         """
-        found: dict[Array, Any] = {}
-        _collect(self, None, found, set())
-        return list(found)
+        return list(find_parameters(self, Layer))
 
     def named_parameters(self) -> dict[str, Array]:
         """The parameters by name: attributes, positions and keys, joined by dots.
@@ -83,40 +80,15 @@ class Layer:
         >>> list(corgi.Model([corgi.layer.Dense(2, 3)]).named_parameters())
         ['layers.0.weight', 'layers.0.bias']
         """
-        found: dict[Array, Any] = {}
-        _collect(self, None, found, set())
-        return {_name(path): parameter for parameter, path in found.items()}
+        return {_name(place): parameter for parameter, place in find_parameters(self, Layer).items()}
 
     def __repr__(self) -> str:
         parts = [f"{name}={_short(value)}" for name, value in vars(self).items() if name[0] != "_"]
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def _collect(holder: Any, path: Any, found: dict[Array, Any], seen: set[int]) -> None:
-    """Add the tracked arrays that a layer, list, tuple or dict holds, at any depth, to `found`: {Array: (path, name)}.
-
-    Arrays are hashed by identity. Every step of a model comes here, so most attributes are sorted out by their type alone.
-    """
-    seen.add(id(holder))
-    in_layer = isinstance(holder, Layer)
-    items: Any = holder.__dict__.items() if in_layer else holder.items() if isinstance(holder, dict) else enumerate(holder)
-    for name, value in items:
-        kind = type(value)
-        if kind in _PLAIN or (in_layer and name[0] == "_"):
-            continue
-        if kind is Array:
-            if value.is_tracked and value not in found:
-                found[value] = (path, name)
-        elif isinstance(value, _HOLDERS) and id(value) not in seen:
-            _collect(value, (path, name), found, seen)
-
-
-_HOLDERS = (Layer, list, tuple, dict)
-_PLAIN = {type(None), bool, int, float, str, FunctionType, type(relu), type(softmax)}
-
-
-def _name(path: Any) -> str:
-    parent, name = path
+def _name(place: Any) -> str:
+    parent, name = place
     return str(name) if parent is None else f"{_name(parent)}.{name}"
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from corgi import initializer as rules
 from corgi._core import Array, array, dense, zeros
-from corgi.activation import FUSED
 from corgi.activation import get as get_activation
 from corgi.layer.base import Layer, size
 
@@ -75,10 +74,7 @@ class Dense(Layer):
         """The output for inputs of shape (..., input_size); values that are not an Array take the layer's dtype."""
         if type(x) is not Array:
             x = array(x, self.weight.dtype)
-        activation = self.activation
-        if activation is None or activation in FUSED:
-            return dense(x, self.weight, self.bias, FUSED[activation])
-        return activation(dense(x, self.weight, self.bias))
+        return dense(x, self.weight, self.bias, self.activation)
 
     def __repr__(self) -> str:
         outputs, inputs = self.weight.shape

@@ -65,6 +65,8 @@
     BINARY(minimum, "(-inf, inf)", "The smaller of two values, NaN if one is NaN; a tie shares the gradient.",                        \
            where(x0 < x1, x0, where(x1 <= x0, x1, x0 + x1)),                                                                          \
            where(x0 < x1, g, where(x0 == x1, g / 2, 0)), where(x1 < x0, g, where(x0 == x1, g / 2, 0)))                                \
+    BINARY(squared_difference, "(-inf, inf)", "Squared difference, ``(x0 - x1)**2``.", (x0 - x1) * (x0 - x1),                         \
+           2 * g * (x0 - x1), -2 * g * (x0 - x1))                                                                                     \
     BINARY(arctan2, "(-inf, inf)", "Angle in radians of the point (x1, x0), from -pi to pi.", arctan2(x0, x1),                        \
            g * x1 / (x0 * x0 + x1 * x1), -g * x0 / (x0 * x0 + x1 * x1))                                                               \
     BINARY(logaddexp, "(-inf, inf)", "``log(exp(x0) + exp(x1))``, without overflow.", logaddexp(x0, x1),                              \

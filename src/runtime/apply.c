@@ -201,7 +201,52 @@ void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *o
     }
 }
 
-/* Copies between a strided tensor and contiguous values, row by row of the collapsed tensor. */
+/* ---- Sums ---- */
+
+enum { SUM_RUN = 2048, MAX_SUMS = 64 };
+
+typedef struct {
+    pointwise_fn kernel;
+    int n_operands, dtype;
+    const Tensor *const *operands;
+    isize size, chunk;
+    double sums[MAX_SUMS];
+} Sum;
+
+static void sum_chunk(void *context, isize index)
+{
+    _Alignas(64) char values[SUM_RUN * 8];
+    Sum *sum = context;
+    isize end = (index + 1) * sum->chunk < sum->size ? (index + 1) * sum->chunk : sum->size;
+    double total = 0;
+    for (isize i = index * sum->chunk; i < end; i += SUM_RUN) {
+        isize n = end - i < SUM_RUN ? end - i : SUM_RUN;
+        char *args[MAX_OPERANDS + 1];
+        for (int k = 0; k < sum->n_operands; k++) args[k] = sum->operands[k]->data + i * itemsize(sum->dtype);
+        args[sum->n_operands] = values;
+        sum->kernel(n, args);
+        union {
+            float f32;
+            double f64;
+        } part;
+        kernels->sum[sum->dtype](values, &part, 1, n, 1);
+        total += sum->dtype == FLOAT32 ? (double)part.f32 : part.f64;
+    }
+    sum->sums[index] = total;
+}
+
+double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, isize size, bool heavy)
+{
+    Sum sum = {kernel, n_operands, operands[0]->dtype, operands, size, heavy ? 1 << 13 : 1 << 15, {0}};
+    if (size > MAX_SUMS * sum.chunk) sum.chunk = (size / MAX_SUMS / SUM_RUN + 1) * SUM_RUN;
+    isize n_chunks = (size + sum.chunk - 1) / sum.chunk;
+    parallel(sum_chunk, &sum, n_chunks);
+    double total = 0;
+    for (isize i = 0; i < n_chunks; i++) total += sum.sums[i];
+    return total;
+}
+
+/* ---- Copies between a strided tensor and contiguous values, row by row of the collapsed tensor ---- */
 typedef struct {
     Loop loop;
     char *values;
