@@ -238,7 +238,7 @@ from corgi._core import (
     absolute, add, arccos, arcsin, arctan, arctan2, axpy, ceil, clip, cos, cosh, divide, equal, erf, exp, expm1, floor,
     floor_divide, greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log10, log1p, log2, logaddexp,
     logical_and, logical_or, logical_xor, maximum, minimum, multiply, negative, not_equal, power, reciprocal, relu,
-    remainder, rint, sigmoid, sign, sin, sinh, softplus, sqrt, square, subtract, tan, tanh,
+    remainder, rint, sigmoid, sign, sin, sinh, softplus, sqrt, square, squared_difference, subtract, tan, tanh,
 )
 
 __all__ += [  # noqa: RUF022
@@ -246,7 +246,7 @@ __all__ += [  # noqa: RUF022
     "erf", "exp", "expm1", "floor", "floor_divide", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less",
     "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "logical_or", "logical_xor", "maximum",
     "minimum", "multiply", "negative", "not_equal", "power", "reciprocal", "relu", "remainder", "rint", "sigmoid", "sign",
-    "sin", "sinh", "softplus", "sqrt", "square", "subtract", "tan", "tanh",
+    "sin", "sinh", "softplus", "sqrt", "square", "squared_difference", "subtract", "tan", "tanh",
 ]
 # isort: on
 # fmt: on

@@ -1,7 +1,7 @@
 # Parameters: finding those of a layer, and optimizer steps, which give them new values in one fused kernel each.
 #
-# Above: corgi/layer/base.py, corgi/optimizer.  Below: the update kernels.  A parameter is a handle that gets new values; whoever saved the old ones
-# (the graph, an alias, a view, NumPy) keeps them.  Memory that nobody else can see is written in place.
+# Above: corgi/layer/base.py, corgi/optimizer.  Below: the update kernels.  A parameter is a handle that gets new values; whoever
+# saved the old ones (the graph, an alias, a view, NumPy) keeps them.  Memory that nobody else can see is written in place.
 
 
 # ---- the parameters of a layer

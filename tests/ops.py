@@ -90,6 +90,7 @@ class Oracle:
     relu = staticmethod(lambda x: np.where(x <= 0, 0.0, x))
     sigmoid = staticmethod(scipy.special.expit)
     erf = staticmethod(scipy.special.erf)
+    squared_difference = staticmethod(lambda x, y: (x - y) ** 2)
     softplus = staticmethod(lambda x: np.logaddexp(x, 0.0))
     norm = staticmethod(lambda x, axis=None, keepdims=False: np.sqrt(np.square(x).sum(axis, keepdims=keepdims)))
     reciprocal = staticmethod(lambda x: np.divide(1.0, x))

@@ -1,14 +1,14 @@
-/* The built-in matrix product for one element type T; NAME(x) is x with the type's suffix.  Included by gemm.c.
+/* The built-in matrix product for one element type T; INDEX is the integer of its size, NAME(x) is x with the type's suffix.
+ * Included by gemm.c.
  *
- * Three ways, by size:
+ * Two ways, by shape:
  *     matvec   where m or n is 1 to 3: every element of the matrix is read in the order of memory;
- *     direct   small products, and any when memory is short: tiles of c straight from a and b;
- *     packed   blocks of a and b are copied first into the order in which the tiles read them, so that they stay in
- *              the caches (the scheme of GotoBLAS and BLIS).
+ *     blocks   tiles of c from rows of a where they are and panels of columns of b, which are copied into the order in
+ *              which the tiles read them, so that they stay in the first cache (after GotoBLAS and BLIS).
  */
 
 typedef T NAME(Vector) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
-typedef T NAME(Quad) __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
+typedef INDEX NAME(Mask) __attribute__((vector_size(VECTOR_BYTES)));
 enum { NAME(LANES) = VECTOR_BYTES / sizeof(T), NAME(TILE_COLS) = 2 * NAME(LANES) };
 
 /* A factor: `across` steps along the rows of a or the columns of b, `along` steps along the summed index. Which of the
@@ -19,7 +19,7 @@ typedef struct {
 } NAME(Factor);
 
 #define Vector NAME(Vector)
-#define Quad NAME(Quad)
+#define Mask NAME(Mask)
 #define LANES NAME(LANES)
 #define TILE_COLS NAME(TILE_COLS)
 #define Factor NAME(Factor)
@@ -33,11 +33,26 @@ INLINE Factor NAME(part)(Factor x, isize i, isize p)
 
 /* ---- Tiles ---- */
 
-/* c (rows, cols) = or += a b, where whole vectors of b are contiguous (b.across is 1). */
-INLINE void NAME(tile)(int rows, int vectors, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize valid_rows,
-                       isize cols)
+/* c (rows, cols) = or += whole, by halves of the width, because copies of fixed size are much quicker than others. */
+static __attribute__((noinline)) void NAME(store_part)(int rows, isize cols, const Vector (*whole)[2], bool add, T *c,
+                                                       isize ldc)
 {
-    enum { MAX_ROWS = TILE_ROWS > 8 ? TILE_ROWS : 8 };
+    for (int i = 0; i < rows; i++) {
+        const T *from = (const T *)whole[i];
+        T *to = c + i * ldc;
+#pragma GCC unroll 6
+        for (int half = LANES; half; half /= 2) {
+            if (!(cols & half)) continue;
+            for (int lane = 0; lane < half; lane++) to[lane] = add ? to[lane] + from[lane] : from[lane];
+            from += half;
+            to += half;
+        }
+    }
+}
+
+/* c (rows, cols) = or += a b, where whole vectors of b are contiguous (b.across is 1). */
+INLINE void NAME(tile)(int rows, int vectors, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols)
+{
     Vector sum[MAX_ROWS][2] = {0};
     for (isize p = 0; p < k; p++) {
         Vector row[2];
@@ -48,7 +63,7 @@ INLINE void NAME(tile)(int rows, int vectors, isize k, Factor a, Factor b, bool 
             for (int v = 0; v < vectors; v++) sum[i][v] += x * row[v];
         }
     }
-    if (valid_rows == rows && cols == vectors * LANES) {
+    if (cols == vectors * LANES) {
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             Vector *out = (Vector *)(c + i * ldc);
@@ -58,132 +73,134 @@ INLINE void NAME(tile)(int rows, int vectors, isize k, Factor a, Factor b, bool 
             }
         }
     } else {
-        T whole[MAX_ROWS][TILE_COLS];
+        Vector whole[MAX_ROWS][2]; /* a copy, lest the sums themselves have to be in memory */
+        memcpy(whole, sum, (size_t)rows * sizeof *whole);
+        NAME(store_part)(rows, cols, (const Vector(*)[2])whole, add, c, ldc);
+    }
+}
+
+/* Exchange the squares of `size` lanes off the diagonal of each square of twice that size. */
+INLINE void NAME(exchange)(Vector *row, int size)
+{
+    if (size >= LANES) return;
+    Mask low, high;
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            for (int v = 0; v < vectors; v++) ((Vector *)whole[i])[v] = sum[i][v];
-        }
-        for (isize i = 0; i < valid_rows; i++) {
-            for (isize j = 0; j < cols; j++) c[i * ldc + j] = add ? c[i * ldc + j] + whole[i][j] : whole[i][j];
-        }
+    for (int lane = 0; lane < LANES; lane++) {
+        low[lane] = lane & size ? lane - size + LANES : lane;
+        high[lane] = lane & size ? lane + LANES : lane + size;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) {
+        if (i & size) continue;
+        Vector x = row[i], y = row[i + size];
+        row[i] = __builtin_shuffle(x, y, low);
+        row[i + size] = __builtin_shuffle(x, y, high);
     }
 }
 
-/* out (k, width) = count <= width rows of a (or columns of b), turned around, and zeros beyond them. */
-INLINE void NAME(pack_panel)(int width, isize count, isize k, Factor x, T *out)
+/* Lines of `width`, one for each of k: count <= width rows of a (or columns of b) turned around; what is beyond them
+ * is a number, lest garbage slow the tiles down. Contiguous rows (along is 1) are turned by squares. */
+INLINE void NAME(turn)(int width, isize count, isize k, Factor x, T *out, isize length)
 {
-    if (count < width) memset(out, 0, (size_t)(k * width) * sizeof(T));
-    isize i = 0;
+    isize p = 0;
     if (x.across == 1 && count == width) {
-        for (isize p = 0; p < k; p++) memcpy(out + p * width, x.data + p * x.along, (size_t)width * sizeof(T));
-        i = width;
-    }
-    for (; i + 4 <= count; i += 4) {
-        const T *x0 = part(x, i, 0).data, *x1 = x0 + x.across, *x2 = x1 + x.across, *x3 = x2 + x.across;
-        for (isize p = 0; p < k; p++) {
-            isize q = p * x.along;
-            *(Quad *)(out + p * width + i) = (Quad){x0[q], x1[q], x2[q], x3[q]};
-        }
-    }
-    for (; i < count; i++) {
-        for (isize p = 0; p < k; p++) out[p * width + i] = part(x, i, p).data[0];
-    }
-}
-
-/* ---- Packed ---- */
-
-static void NAME(pack_a)(isize m, isize k, Factor a, T *out)
-{
-    for (isize i = 0; i < m; i += TILE_ROWS) {
-        NAME(pack_panel)(TILE_ROWS, least(TILE_ROWS, m - i), k, part(a, i, 0), out + i * k);
-    }
-}
-
-static void NAME(pack_b)(isize n, isize k, Factor b, T *out)
-{
-    for (isize j = 0; j < n; j += TILE_COLS) {
-        NAME(pack_panel)(TILE_COLS, least(TILE_COLS, n - j), k, part(b, j, 0), out + j * k);
-    }
-}
-
-static void NAME(packed_block)(isize m, isize n, isize k, const T *a, const T *b, bool add, T *c, isize ldc)
-{
-    for (isize j = 0; j < n; j += TILE_COLS) {
-        isize cols = least(TILE_COLS, n - j);
-        for (isize i = 0; i < m; i += TILE_ROWS) {
-            isize rows = least(TILE_ROWS, m - i);
-            Factor a_panel = {a + i * k, 1, TILE_ROWS}, b_panel = {b + j * k, 1, TILE_COLS};
-            T *corner = c + i * ldc + j;
-            if (cols > LANES) {
-                NAME(tile)(TILE_ROWS, 2, k, a_panel, b_panel, add, corner, ldc, rows, cols);
-            } else {
-                NAME(tile)(TILE_ROWS, 1, k, a_panel, b_panel, add, corner, ldc, rows, cols);
+        for (; p < k; p++) memcpy(out + p * length, x.data + p * x.along, (size_t)width * sizeof(T));
+    } else if (x.along == 1) {
+        for (; p + LANES <= k; p += LANES) {
+#pragma GCC unroll 2
+            for (int at = 0; at < width; at += LANES) {
+                Vector square[LANES];
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++) square[i] = *(const Vector *)part(x, least(at + i, count - 1), p).data;
+                NAME(exchange)(square, 1);
+                NAME(exchange)(square, 2);
+                NAME(exchange)(square, 4);
+                NAME(exchange)(square, 8);
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++) *(Vector *)(out + (p + i) * length + at) = square[i];
             }
         }
     }
-}
-
-/* False, and nothing done, where there is no memory for the blocks. */
-static bool NAME(packed)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
-{
-    isize depth = least(k, BLOCK_K);
-    isize rows = (least(m, BLOCK_M) + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
-    isize cols = (least(n, BLOCK_N) + TILE_COLS - 1) / TILE_COLS * TILE_COLS;
-    T *memory = malloc((size_t)((rows + cols) * depth) * sizeof(T) + 64);
-    if (!memory) return false;
-    T *b_packed = (T *)(((uintptr_t)memory + 63) / 64 * 64), *a_packed = b_packed + cols * depth;
-    for (isize j = 0; j < n; j += BLOCK_N) {
-        isize nj = least(BLOCK_N, n - j);
-        for (isize p = 0; p < k; p += BLOCK_K) {
-            isize kp = least(BLOCK_K, k - p);
-            NAME(pack_b)(nj, kp, part(b, j, p), b_packed);
-            for (isize i = 0; i < m; i += BLOCK_M) {
-                isize mi = least(BLOCK_M, m - i);
-                NAME(pack_a)(mi, kp, part(a, i, p), a_packed);
-                NAME(packed_block)(mi, nj, kp, a_packed, b_packed, add || p > 0, c + i * ldc + j, ldc);
-            }
-        }
+    for (; p < k; p++) {
+        T *line = out + p * length;
+        if (count < width) memset(line, 0, (size_t)width * sizeof(T));
+        for (isize i = 0; i < count; i++) line[i] = part(x, i, p).data[0];
     }
-    free(memory);
-    return true;
 }
 
-/* ---- Direct ---- */
+/* ---- Blocks ---- */
 
 /* One panel of columns of c. A narrow one takes more rows at a time: enough independent sums to hide the latency of
  * addition. */
-INLINE void NAME(direct_panel)(int vectors, isize m, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols)
+INLINE void NAME(panel)(int vectors, isize m, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols)
 {
+    enum { NARROW_ROWS = 8 };
     isize i = 0;
     if (vectors == 1) {
-        for (; i + 8 <= m; i += 8) NAME(tile)(8, vectors, k, part(a, i, 0), b, add, c + i * ldc, ldc, 8, cols);
+        for (; i + NARROW_ROWS <= m; i += NARROW_ROWS)
+            NAME(tile)(NARROW_ROWS, vectors, k, part(a, i, 0), b, add, c + i * ldc, ldc, cols);
+    } else {
+        for (; i + TILE_ROWS <= m; i += TILE_ROWS)
+            NAME(tile)(TILE_ROWS, vectors, k, part(a, i, 0), b, add, c + i * ldc, ldc, cols);
     }
-    for (; i + 4 <= m; i += 4) NAME(tile)(4, vectors, k, part(a, i, 0), b, add, c + i * ldc, ldc, 4, cols);
-    for (; i + 2 <= m; i += 2) NAME(tile)(2, vectors, k, part(a, i, 0), b, add, c + i * ldc, ldc, 2, cols);
-    if (i < m) NAME(tile)(1, vectors, k, part(a, i, 0), b, add, c + i * ldc, ldc, 1, cols);
+    for (; i + 4 <= m; i += 4) NAME(tile)(4, vectors, k, part(a, i, 0), b, add, c + i * ldc, ldc, cols);
+    for (; i + 2 <= m; i += 2) NAME(tile)(2, vectors, k, part(a, i, 0), b, add, c + i * ldc, ldc, cols);
+    if (i < m) NAME(tile)(1, vectors, k, part(a, i, 0), b, add, c + i * ldc, ldc, cols);
 }
 
-/* Panels of b are read where they are, or through a buffer where they are transposed or end within a vector. */
-static void NAME(direct)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
+/* The same; the compiler is told whether rows or columns of a are contiguous. */
+INLINE void NAME(any_panel)(int vectors, isize m, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols)
 {
-    T buffer[BLOCK_K * TILE_COLS];
-    for (isize p = 0; p < k; p += BLOCK_K) {
-        isize kp = least(BLOCK_K, k - p);
-        for (isize j = 0; j < n; j += TILE_COLS) {
-            isize cols = least(TILE_COLS, n - j);
-            bool in_place = b.across == 1 && cols % LANES == 0, add_here = add || p > 0;
-            Factor a_part = part(a, 0, p), panel = part(b, j, p);
-            if (cols > LANES) {
-                if (!in_place) NAME(pack_panel)(TILE_COLS, cols, kp, panel, buffer);
-                if (!in_place) panel = (Factor){buffer, 1, TILE_COLS};
-                NAME(direct_panel)(2, m, kp, a_part, panel, add_here, c + j, ldc, cols);
-            } else {
-                if (!in_place) NAME(pack_panel)(LANES, cols, kp, panel, buffer);
-                if (!in_place) panel = (Factor){buffer, 1, LANES};
-                NAME(direct_panel)(1, m, kp, a_part, panel, add_here, c + j, ldc, cols);
+    if (a.along == 1) {
+        NAME(panel)(vectors, m, k, (Factor){a.data, a.across, 1}, b, add, c, ldc, cols);
+    } else {
+        NAME(panel)(vectors, m, k, (Factor){a.data, 1, a.along}, b, add, c, ldc, cols);
+    }
+}
+
+/* Columns of c, at most `vectors` wide. The panel of b is copied into the order in which the tiles read it, and stays in the
+ * first cache, unless it can be read in place and a copy is not worth it. */
+INLINE void NAME(columns)(int vectors, isize m, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols)
+{
+    if (b.across == 1 && cols == vectors * LANES && m <= FEW) {
+        NAME(any_panel)(vectors, m, k, a, (Factor){b.data, 1, b.along}, add, c, ldc, cols);
+    } else {
+        _Alignas(VECTOR_BYTES) T panel[BLOCK_K * TILE_COLS];
+        NAME(turn)(vectors * LANES, cols, k, b, panel, vectors * LANES);
+        NAME(any_panel)(vectors, m, k, a, (Factor){panel, 1, vectors * LANES}, add, c, ldc, cols);
+    }
+}
+
+/* c (m, n) = or += a b for a block of a that stays in the level 2 cache. */
+static void NAME(block)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
+{
+    isize j = 0;
+    for (; n - j > LANES; j += TILE_COLS) NAME(columns)(2, m, k, a, part(b, j, 0), add, c + j, ldc, least(TILE_COLS, n - j));
+    if (j < n) NAME(columns)(1, m, k, a, part(b, j, 0), add, c + j, ldc, n - j);
+}
+
+/* Columns of a that are contiguous are turned around first, where they are used often enough and there is memory. */
+static void NAME(blocks)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
+{
+    isize length = (least(k, BLOCK_K) + TILE_COLS - 1) / TILE_COLS * TILE_COLS;
+    T *rows = NULL;
+    if (a.along != 1 && m > FEW && n > FEW)
+        rows = aligned_alloc(VECTOR_BYTES, (size_t)(least(m, BLOCK_M) * length) * sizeof(T));
+    for (isize i = 0; i < m; i += BLOCK_M) {
+        isize mi = least(BLOCK_M, m - i);
+        for (isize p = 0; p < k; p += BLOCK_K) {
+            isize kp = least(BLOCK_K, k - p);
+            Factor a_block = part(a, i, p);
+            if (rows) {
+                Factor columns = {a_block.data, a_block.along, a_block.across};
+                for (isize q = 0; q < kp; q += TILE_COLS)
+                    NAME(turn)(TILE_COLS, least(TILE_COLS, kp - q), mi, part(columns, q, 0), rows + q, length);
+                a_block = (Factor){rows, length, 1};
             }
+            NAME(block)(mi, n, kp, a_block, part(b, 0, p), add || p > 0, c + i * ldc, ldc);
         }
     }
+    free(rows);
 }
 
 /* ---- Matrix times vector: y[i] = or += sum over p < k of matrix[i, p] x[p] ---- */
@@ -268,8 +285,7 @@ static void NAME(product)(isize m, isize n, isize k, Factor a, Factor b, bool ad
     } else if (n < 4) {
         for (isize j = 0; j < n; j++) NAME(matvec)(m, k, a, part(b, j, 0).data, b.along, add, c + j, ldc);
     } else {
-        bool small = (double)m * (double)n * (double)k <= SMALL;
-        if (small || !NAME(packed)(m, n, k, a, b, add, c, ldc)) NAME(direct)(m, n, k, a, b, add, c, ldc);
+        NAME(blocks)(m, n, k, a, b, add, c, ldc);
     }
 }
 
@@ -287,7 +303,8 @@ void KERNEL(NAME(gemm))(bool trans_a, bool trans_b, isize m, isize n, isize k, c
 #undef T
 #undef NAME
 #undef Vector
-#undef Quad
+#undef Mask
+#undef INDEX
 #undef LANES
 #undef TILE_COLS
 #undef Factor

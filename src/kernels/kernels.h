@@ -79,6 +79,7 @@ typedef struct {
      * trans_a: a is stored (k, m) with row length lda, else (m, k); likewise b, (n, k) or (k, n). One thread. */
     void (*gemm[N_DTYPES])(bool trans_a, bool trans_b, isize m, isize n, isize k, const void *a, isize lda, const void *b,
                            isize ldb, int beta, void *c, isize ldc);
+    double gemm_leads; /* multiply-adds up to which gemm is quicker than OpenBLAS where neither m nor n is small */
 
     /* Dense epilogue: z (rows, n) += bias (n), then z = activation(z) (0 none, 1 relu, 2 sigmoid, 3 tanh). bias may be NULL. */
     void (*bias_act[N_DTYPES])(void *z, const void *bias, isize rows, isize n, int activation);

@@ -113,6 +113,7 @@
     INTEGER2(add, (int64_t)((uint64_t)x0 + (uint64_t)x1))                                                                             \
     INTEGER2(subtract, (int64_t)((uint64_t)x0 - (uint64_t)x1))                                                                        \
     INTEGER2(multiply, (int64_t)((uint64_t)x0 * (uint64_t)x1))                                                                        \
+    INTEGER2(squared_difference, (int64_t)(((uint64_t)x0 - (uint64_t)x1) * ((uint64_t)x0 - (uint64_t)x1)))                            \
     INTEGER2(power, integer_power(x0, x1))                                                                                            \
     INTEGER2(maximum, x0 > x1 ? x0 : x1)                                                                                              \
     INTEGER2(minimum, x0 < x1 ? x0 : x1)                                                                                              \

@@ -25,6 +25,9 @@ extern const Kernels KERNEL(kernels);
 // clang-format off
 const Kernels KERNEL(kernels) = {
     .level = TEXT(LEVEL),
+#ifdef __AVX512F__
+    .gemm_leads = 2e8,
+#endif
     .forward = KERNEL(pointwise_forward),
     .vjp = KERNEL(pointwise_vjp),
     KERNEL_LIST(ENTRY_ONE, ENTRY_ALL, ENTRY_NUMBERS, ENTRY_FLOATS)
