@@ -21,7 +21,7 @@ except ImportError as _error:
 
 import numpy as _np
 
-from corgi import activation, cost, data, initializer, layer, optimizer
+from corgi import activation, cost, data, initializer, layer, optimizer, schedule
 from corgi._core import (
     Array,
     all,
@@ -203,6 +203,7 @@ __all__ = [
     "reshape",
     "roll",
     "round",
+    "schedule",
     "seed",
     "set_default_dtype",
     "set_num_threads",

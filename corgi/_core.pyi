@@ -286,27 +286,18 @@ def softmax_cross_entropy_reference(logits: Array, target: Array) -> Array: ...
 def cross_entropy(probabilities: _ArrayLike, target: _ArrayLike) -> Array: ...
 
 # ---- optimizer steps
-def sgd_step(
-    parameter: Array,
-    velocity: Array | None,
-    learning_rate: float,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    nesterov: bool = False,
-    first: bool = False,
-) -> bool: ...
-def adam_step(
-    parameter: Array,
-    mean: Array,
-    square: Array,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    weight_decay: float,
-    decoupled: bool,
-    step: int,
-) -> bool: ...
+@final
+class UpdateRule:
+    def __init__(self, op: str, name: str, settings: dict[str, Any]) -> None: ...
+    @property
+    def states(self) -> tuple[str, ...]: ...
+
+def optimizer_step(
+    parameters: list[Array], rules: dict[Array | None, UpdateRule], state: dict[Array, Any], factor: float = 1.0
+) -> None: ...
+def average_step(averages: list[Array], parameters: list[Array], rate: float) -> None: ...
+def exchange(first: Array, second: Array) -> None: ...
+def sum_squares(x: Array, scale: float = 1.0) -> float: ...
 def assign(parameter: Array, values: _ArrayLike) -> None: ...
 
 # ---- settings

@@ -3,8 +3,8 @@
 Above: the annotations of the package.  Below: the extension's stub.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -15,10 +15,31 @@ from corgi._core import _DTypeLike as DTypeLike
 from corgi._core import _Pair as Pair
 from corgi._core import _Shape as Shape
 
-__all__ = ["Activation", "ArrayLike", "Axis", "Cost", "DTypeLike", "Distribution", "Pair", "Rule", "Seed", "Shape"]
+__all__ = [
+    "Activation",
+    "ArrayLike",
+    "Axis",
+    "Cost",
+    "DTypeLike",
+    "Distribution",
+    "OptimizerOptions",
+    "Pair",
+    "Parameters",
+    "Rule",
+    "Schedule",
+    "Seed",
+    "Shape",
+]
 
 Activation: TypeAlias = Callable[[Array], Array]
 Cost: TypeAlias = Callable[[Array, Any], Array]
 Distribution: TypeAlias = Literal["normal", "uniform"]
+Parameters: TypeAlias = Mapping[str, Array] | Iterable[Array]
 Rule: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], ArrayLike]
+Schedule: TypeAlias = Callable[[int], float]
 Seed: TypeAlias = int | np.random.Generator | None
+
+class OptimizerOptions(TypedDict, total=False):
+    schedule: Schedule | None
+    clip_norm: float | None
+    clip_value: float | None

@@ -19,6 +19,16 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct Window:
         isize channels, height, width, kernel_h, kernel_w, out_h, out_w
         isize stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w
+    ctypedef struct Update:
+        int rule
+        bint decoupled
+        isize n
+        const void *p
+        const void *g
+        void *out
+        void *state[3]
+        int64_t step
+        double rate, weight_decay, momentum, beta1, beta2, rho, epsilon, initial
     ctypedef struct Kernels:
         const char *level
         pointwise_fn forward[1][4]
@@ -49,10 +59,8 @@ cdef extern from "kernels/kernels.h" nogil:
                                 int activation) noexcept nogil
         void (*softmax_cross_entropy[4])(const void *logits, const int64_t *label, const void *target, void *loss,
                                          void *probabilities, isize rows, isize n) noexcept nogil
-        void (*sgd[4])(isize n, const void *p, const void *g, void *velocity, void *p_out, double lr, double momentum,
-                       double weight_decay, bint nesterov, bint first) noexcept nogil
-        void (*adam[4])(isize n, const void *p, const void *g, void *m, void *v, void *p_out, double lr, double beta1,
-                        double beta2, double eps, double weight_decay, bint decoupled, int64_t step) noexcept nogil
+        void (*update[4])(const Update *u) noexcept nogil
+        double (*sum_squares[4])(isize n, const void *x, double scale) noexcept nogil
     const Kernels *kernels
 
 cdef extern from "kernels/pointwise.h" nogil:
@@ -71,6 +79,14 @@ cdef extern from "kernels/pointwise.h" nogil:
         int kind, n_inputs
         const char *vjp[3]
     const PointwiseOp pointwise_ops[]
+
+cdef extern from "kernels/update.h" nogil:
+    enum: N_UPDATE_RULES, UPDATE_average
+    ctypedef struct UpdateRow:
+        const char *name
+        int n_states
+        const char *states
+    const UpdateRow update_rules[]
 
 cdef extern from "runtime/tensor.h" nogil:
     enum: MAX_NDIM

@@ -1,65 +1,9 @@
-# Parameters: finding those of a layer, and optimizer steps, which give them new values in one fused kernel each.
+# Optimizer steps: new values for parameters from their gradients, one fused kernel each.
 #
-# Above: corgi/layer/base.py, corgi/optimizer.  Below: the update kernels.  A parameter is a handle that gets new values; whoever
-# saved the old ones (the graph, an alias, a view, NumPy) keeps them.  Memory that nobody else can see is written in place.
+# Above: corgi/optimizer.  Below: the update kernels, which come from the table of rules in kernels/update.h.  A parameter is a
+# handle that gets new values; whoever saved the old ones (the graph, an alias, a view, NumPy) keeps them.  Memory that nobody
+# else can see is written in place.
 
-
-# ---- the parameters of a layer
-
-def find_parameters(layer, type layer_type):
-    """The tracked arrays in a layer's public attributes, and in layers, lists, tuples and dicts there, at any depth.
-
-    Parameters
-    ----------
-    layer : Layer
-    layer_type : type
-        The base class of layers.
-
-    Returns
-    -------
-    dict
-        Of Array (by identity) to its first place, nested pairs (place of what holds it or None, name, position or key).
-
-    Examples
-    --------
-    >>> import corgi
-    >>> from corgi._core import find_parameters
-    >>> dense = corgi.layer.Dense(3, 2)
-    >>> [name for place, name in find_parameters(dense, corgi.layer.Layer).values()]
-    ['weight', 'bias']
-    """
-    cdef dict found = {}
-    search(layer, None, found, set(), layer_type)
-    return found
-
-
-cdef int search(object holder, object place, dict found, set seen, type layer_type) except -1:
-    cdef isize i
-    seen.add(<size_t> <void *> holder)
-    if PyObject_TypeCheck(holder, layer_type):
-        for name, value in (<dict> holder.__dict__).items():
-            if not (isinstance(name, str) and PyUnicode_READ_CHAR(name, 0) == u'_'):
-                visit(value, place, name, found, seen, layer_type)
-    elif isinstance(holder, dict):
-        for name, value in holder.items():
-            visit(value, place, name, found, seen, layer_type)
-    else:
-        for i, value in enumerate(holder):
-            visit(value, place, i, found, seen, layer_type)
-    return 0
-
-
-cdef int visit(object value, object place, object name, dict found, set seen, type layer_type) except -1:
-    if type(value) is Array:
-        if (<Array> value).tracks and value not in found:
-            found[value] = (place, name)
-    elif (isinstance(value, list) or isinstance(value, tuple) or isinstance(value, dict)
-            or PyObject_TypeCheck(value, layer_type)) and <size_t> <void *> value not in seen:
-        search(value, (place, name), found, seen, layer_type)
-    return 0
-
-
-# ---- new values
 
 cdef Array handle(value, str op):
     if type(value) is not Array:
@@ -101,105 +45,196 @@ cdef int give_values(Array parameter, Tensor *t) except -1:
     return 0
 
 
-cdef Array step_gradient(Array parameter, str op):
-    """The parameter's gradient, contiguous and outside the graph; None if there is none."""
-    require_float(parameter, op)
-    if parameter.node == NULL or parameter.node.gradient == NULL:
-        return None
-    return wrap(contiguous((<Array> <object> parameter.node.gradient).t))
+cdef Array own_state(Array parameter, dict memory, str name, str op):
+    """The array `name` of what an optimizer remembers of a parameter: zeros if it is new, a copy if others see it too."""
+    cdef Array state = memory.get(name)
+    if state is None:
+        memory[name] = state = wrap(tensor_like(parameter.t))
+        memset(state.t.data, 0, state.t.size * itemsize(state.t.dtype))
+    elif state.t.dtype != parameter.t.dtype or not same_shape(state.t, parameter.t):
+        raise ValueError(f"{op}: expected state {name!r} of the parameter's shape {parameter.shape} and dtype {parameter.dtype}, "
+                         f"got {state.shape} and {state.dtype}")
+    elif not exclusive(state):
+        memory[name] = state = contiguous_copy(state)
+    return state
 
 
-cdef int require_state(Array parameter, Array state, str op) except -1:
-    if state is None or state.t.dtype != parameter.t.dtype or not same_shape(state.t, parameter.t) or not state.t.contiguous:
-        raise ValueError(f"{op}: expected optimizer state of the parameter's shape {parameter.shape} and dtype {parameter.dtype}")
+@cython.final
+@cython.binding(False)
+cdef class UpdateRule:
+    """A rule of the table in kernels/update.h, with the settings that it uses for some parameters.
+
+    Parameters
+    ----------
+    op : str
+        Whom error messages name.
+    name : str
+        A row of the table.
+    settings : dict
+        Numbers by name; missing ones are 0, and those that the kernels do not know are left out.
+    """
+    cdef Update u
+    cdef str op
+    cdef readonly tuple states  # the names of the arrays that the rule keeps
+
+    def __init__(self, str op not None, str name not None, dict settings not None):
+        cdef int row
+        for row in range(N_UPDATE_RULES):
+            if update_rules[row].name.decode() == name:
+                break
+        else:
+            raise ValueError(f"UpdateRule: expected a rule of the table, got {name!r}")
+        self.op = op
+        self.states = tuple(update_rules[row].states.decode().split())
+        self.u.rule = row
+        self.u.rate = settings.get("learning_rate", 0)
+        self.u.weight_decay = settings.get("weight_decay", 0)
+        self.u.decoupled = settings.get("decoupled", False)
+        self.u.momentum = settings.get("momentum", 0)
+        self.u.beta1 = settings.get("beta1", 0)
+        self.u.beta2 = settings.get("beta2", 0)
+        self.u.rho = settings.get("rho", 0)
+        self.u.epsilon = settings.get("epsilon", 0)
+        self.u.initial = settings.get("initial", 0)
+
+
+cdef int give_step(Array p, UpdateRule rule, dict state, double factor) except -1:
+    """One step of one parameter. All that can fail comes before anything changes."""
+    cdef Update u = rule.u
+    cdef Array g = wrap(contiguous((<Array> <object> p.node.gradient).t))
+    cdef dict memory = None
+    cdef int i
+    if rule.states:
+        memory = state.get(p)
+        if memory is None:
+            memory = {"steps": 0}
+        u.step = <int64_t> memory["steps"] + 1
+        for i in range(len(rule.states)):
+            u.state[i] = own_state(p, memory, <str> rule.states[i], rule.op).t.data
+    cdef Tensor *t = step_target(p)
+    cdef Array old = wrap(contiguous(p.t))
+    u.n, u.p, u.g, u.out = t.size, old.t.data, g.t.data, t.data
+    u.rate *= factor
+    kernels.update[t.dtype](&u)
+    give_values(p, t)
+    if memory is not None:
+        memory["steps"] = u.step
+        state[p] = memory
     return 0
 
 
-def sgd_step(parameter, velocity, double learning_rate, double momentum=0, double weight_decay=0,
-             bint nesterov=False, bint first=False):
-    """One step of gradient descent; False, and nothing done, if the parameter has no gradient.
+def optimizer_step(list parameters not None, dict rules not None, dict state not None, double factor=1):
+    """One step of an optimizer; parameters without a gradient are left alone.
 
     Parameters
     ----------
-    parameter : Array
-        Gets new values; its gradient is cleared.
-    velocity : Array or None
-        State for momentum, updated in place: an array that nobody else uses.
-    learning_rate, momentum, weight_decay : float
-    nesterov : bool
-    first : bool
-        Whether this is the first step, which sets the velocity to the gradient.
+    parameters : list of Arrays
+        Get new values; their gradients are cleared.
+    rules : dict
+        The UpdateRule of each parameter that has one of its own, and under None that of all others.
+    state : dict
+        What the optimizer remembers: for each parameter a dict of the rule's arrays, which are zeros at first, and "steps".
+    factor : float
+        Multiplies the learning rate of every rule.
 
-    Returns
-    -------
-    bool
+    Raises
+    ------
+    TypeError
+        If a parameter is not a float Array; then nothing has changed.
 
     Examples
     --------
     >>> import corgi
-    >>> from corgi._core import sgd_step
-    >>> p = corgi.array([1.0]).tracked()
+    >>> from corgi._core import UpdateRule, optimizer_step
+    >>> p, state = corgi.array([1.0]).tracked(), {}
     >>> (p * p).backward()
-    >>> sgd_step(p, None, 0.25), p
-    (True, Array([0.5], dtype=float64, tracked))
+    >>> rule = UpdateRule("example", "momentum", {"learning_rate": 0.25, "momentum": 0.9})
+    >>> optimizer_step([p], {None: rule}, state)
+    >>> p, state[p]
+    (Array([0.5], dtype=float64, tracked), {'steps': 1, 'velocity': Array([2.], dtype=float64)})
     """
-    cdef Array p = handle(parameter, "sgd_step"), g = step_gradient(p, "sgd_step"), v = None
-    if g is None:
-        return False
-    if velocity is not None:
-        v = handle(velocity, "sgd_step")
-        require_state(p, v, "sgd_step")
-    cdef Tensor *t = step_target(p)
-    cdef Array old = wrap(contiguous(p.t))
-    kernels.sgd[t.dtype](t.size, old.t.data, g.t.data, NULL if v is None else v.t.data, t.data, learning_rate, momentum,
-                         weight_decay, nesterov, first)
-    give_values(p, t)
-    return True
+    cdef UpdateRule common = rules.get(None), rule
+    cdef Array p
+    if common is None:
+        raise ValueError("optimizer_step: expected a rule under None")
+    for parameter in parameters:
+        require_float(handle(parameter, common.op), common.op)
+    for parameter in parameters:
+        p = <Array> parameter
+        if p.node != NULL and p.node.gradient != NULL:
+            rule = common if len(rules) == 1 else rules.get(p, common)
+            give_step(p, rule, state, factor)
 
 
-def adam_step(parameter, mean, square, double learning_rate, double beta1, double beta2, double epsilon,
-              double weight_decay, bint decoupled, int64_t step):
-    """One step of Adam (Kingma & Ba 2015), or AdamW where `decoupled`; False if the parameter has no gradient.
-
-    Parameters
-    ----------
-    parameter : Array
-        Gets new values; its gradient is cleared.
-    mean, square : Array
-        Running averages of the gradient and its square, updated in place: arrays that nobody else uses.
-    learning_rate, beta1, beta2, epsilon, weight_decay : float
-    decoupled : bool
-        Shrink the values by the weight decay instead of adding it to the gradient (Loshchilov & Hutter 2019).
-    step : int
-        1 for the first step.
-
-    Returns
-    -------
-    bool
+def average_step(list averages not None, list parameters not None, double rate):
+    """Move averages towards the values of parameters of the same shapes and dtypes: ``average += rate * (value - average)``.
 
     Examples
     --------
     >>> import corgi
-    >>> from corgi._core import adam_step
-    >>> p, m, v = corgi.array([1.0]).tracked(), corgi.zeros(1), corgi.zeros(1)
-    >>> (p * p).backward()
-    >>> adam_step(p, m, v, 0.1, 0.9, 0.999, 1e-8, 0.0, False, 1)
-    True
-    >>> round(p.item(), 6)
-    0.9
+    >>> average = corgi.zeros(2)
+    >>> corgi._core.average_step([average], [corgi.array([1.0, 2.0])], 0.25)
+    >>> average
+    Array([0.25, 0.5 ], dtype=float64)
     """
-    cdef Array p = handle(parameter, "adam_step"), m = handle(mean, "adam_step"), v = handle(square, "adam_step")
-    cdef Array g = step_gradient(p, "adam_step")
-    if g is None:
-        return False
-    require_state(p, m, "adam_step")
-    require_state(p, v, "adam_step")
-    cdef Tensor *t = step_target(p)
-    cdef Array old = wrap(contiguous(p.t))
-    kernels.adam[t.dtype](t.size, old.t.data, g.t.data, m.t.data, v.t.data, t.data, learning_rate, beta1, beta2, epsilon,
-                          weight_decay, decoupled, step)
-    give_values(p, t)
-    return True
+    cdef Update u
+    cdef Array average, value, old
+    cdef Tensor *t
+    memset(&u, 0, sizeof(u))
+    u.rule, u.rate = UPDATE_average, rate
+    for target, parameter in zip(averages, parameters, strict=True):
+        average, value = require_twins(target, parameter, "average_step")
+        value = wrap(contiguous(value.t))
+        t = step_target(average)
+        old = wrap(contiguous(average.t))
+        u.n, u.p, u.g, u.out = t.size, old.t.data, value.t.data, t.data
+        kernels.update[t.dtype](&u)
+        give_values(average, t)
+
+
+def exchange(first, second):
+    """Exchange the values of two arrays of one shape and dtype, together with their gradients and places in the graph.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> a, b = corgi.array([1.0]), corgi.array([2.0])
+    >>> corgi._core.exchange(a, b)
+    >>> a, b
+    (Array([2.], dtype=float64), Array([1.], dtype=float64))
+    """
+    cdef Array a, b
+    a, b = require_twins(first, second, "exchange")
+    a.t, b.t = b.t, a.t
+    a.node, b.node = b.node, a.node
+    if a.tracks:
+        leaf_node(a)
+    if b.tracks:
+        leaf_node(b)
+
+
+cdef tuple require_twins(first, second, str op):
+    cdef Array a = handle(first, op), b = handle(second, op)
+    require_float(a, op)
+    require_same_shape(a.t, b.t, op, "arrays")
+    if a.t.dtype != b.t.dtype:
+        raise TypeError(f"{op}: expected arrays of dtype {a.dtype}, got {b.dtype}")
+    return a, b
+
+
+def sum_squares(x, double scale=1):
+    """The sum of ``(scale * x)**2``, in double precision, of a float array.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi._core.sum_squares(corgi.array([3.0, 4.0]))
+    25.0
+    """
+    cdef Array a = handle(x, "sum_squares")
+    require_float(a, "sum_squares")
+    a = wrap(contiguous(a.t))
+    return kernels.sum_squares[a.t.dtype](a.t.size, a.t.data, scale)
 
 
 def assign(parameter, values):

@@ -88,7 +88,7 @@ def training(dtype):
     w, x = random(300, 400, dtype=dtype).tracked(), random(500, 400, dtype=dtype)
     for _ in range(3):
         (corgi.dense(x, w, corgi.zeros(300, dtype), "tanh") ** 2).mean().backward()
-        corgi._core.sgd_step(w, None, 0.1)
+        corgi.optimizer.GradientDescent(0.1).step([w])
     return [w]
 
 

@@ -125,7 +125,7 @@ def test_nobody_sees_new_values_of_a_parameter():
     y = w * w
     for step in range(3):
         w.gradient = [1.0, 1.0, 1.0, 1.0]
-        corgi._core.sgd_step(w, None, 1.0)
+        corgi.optimizer.GradientDescent(1.0).step([w])
         assert w.tolist() == [0 - step, 1 - step, 2 - step, 3 - step]
     for old in (exported, clone, view.T.flatten(), detached, memory):
         assert old.tolist() == [1, 2, 3, 4]
@@ -246,8 +246,7 @@ def test_custom_op_that_returns_its_input():
 def step(w, b, x):
     loss = (corgi.tanh(corgi.matmul(x, w, b)) ** 2).mean()
     loss.backward()
-    corgi._core.sgd_step(w, None, 0.01)
-    corgi._core.sgd_step(b, None, 0.01)
+    corgi.optimizer.GradientDescent(0.01).step([w, b])
 
 
 def resident():

@@ -1,26 +1,19 @@
-"""Adam and AdamW.
+"""Adam, with AMSGrad, and AdamW.
 
-Above: users.  Below: the kernel `adam_step`.
+Above: users.  Below: the rules adam and amsgrad of src/kernels/update.h.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from corgi._core import adam_step, zeros_like
-from corgi.optimizer.base import Optimizer, Setting
+from corgi.optimizer.base import Optimizer
+from corgi.optimizer.checks import Flag, Setting
 
 if TYPE_CHECKING:
-    from corgi._core import Array
+    from typing import Unpack
 
-
-class Moments:
-    """What Adam remembers of a parameter: running averages of the gradient and its square, and the number of steps."""
-
-    __slots__ = ("mean", "square", "steps")
-
-    def __init__(self, parameter: Array) -> None:
-        self.mean, self.square, self.steps = zeros_like(parameter), zeros_like(parameter), 0
+    from corgi._typing import OptimizerOptions
 
 
 class Adam(Optimizer):
@@ -30,7 +23,7 @@ class Adam(Optimizer):
 
         g = g + weight_decay * p                          (decoupled: p = p - learning_rate * weight_decay * p instead)
         m = beta1 * m + (1 - beta1) * g
-        v = beta2 * v + (1 - beta2) * g**2
+        v = beta2 * v + (1 - beta2) * g**2                (amsgrad: the largest v so far in the next line)
         p = p - learning_rate * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + epsilon)
 
     Parameters
@@ -43,6 +36,10 @@ class Adam(Optimizer):
         At least 0.
     decoupled : bool
         Whether weight decay shrinks the values instead of adding to the gradient.
+    amsgrad : bool
+        Whether rates never grow again (Reddi, Kale & Kumar 2018).
+    **options
+        `schedule`, `clip_norm` and `clip_value`: see `Optimizer`.
 
     Raises
     ------
@@ -64,6 +61,8 @@ class Adam(Optimizer):
     beta2 = Setting(below=1)
     epsilon = Setting()
     weight_decay = Setting()
+    decoupled = Flag()
+    amsgrad = Flag()
 
     def __init__(
         self,
@@ -73,29 +72,49 @@ class Adam(Optimizer):
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
         decoupled: bool = False,
+        amsgrad: bool = False,
+        **options: Unpack[OptimizerOptions],
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         self.beta1, self.beta2 = beta1, beta2
         self.epsilon = epsilon
         self.weight_decay = weight_decay
-        self.decoupled = bool(decoupled)
+        self.decoupled = decoupled
+        self.amsgrad = amsgrad
 
-    def update(self, parameter: Array) -> None:
-        """Update one parameter and clear its gradient; without a gradient, do nothing."""
-        moments = self.state.get(parameter)
-        if moments is None:
-            moments = Moments(parameter)
-        if adam_step(
-            parameter,
-            moments.mean,
-            moments.square,
-            self.learning_rate,
-            self.beta1,
-            self.beta2,
-            self.epsilon,
-            self.weight_decay,
-            self.decoupled,
-            moments.steps + 1,
-        ):
-            moments.steps += 1
-            self.state[parameter] = moments
+    def _rule(self, settings: dict[str, float]) -> str:
+        return "amsgrad" if settings["amsgrad"] else "adam"
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): `Adam` with ``decoupled=True`` and some decay.
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon, weight_decay : float
+    amsgrad : bool
+    **options
+        All as for `Adam`.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> p = corgi.arr([1.0]).tracked()
+    >>> optimizer = corgi.optimizer.AdamW(0.25, weight_decay=0.5)
+    >>> (p * p).backward()
+    >>> optimizer.step([p])
+    >>> round(p.item(), 6)  # 1 - 0.25 * 0.5, and then Adam's step of 0.25
+    0.625
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+        amsgrad: bool = False,
+        **options: Unpack[OptimizerOptions],
+    ) -> None:
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, True, amsgrad, **options)

@@ -1,17 +1,19 @@
 """Gradient descent, with momentum.
 
-Above: users.  Below: the kernel `sgd_step`.
+Above: users.  Below: the rules descent, momentum and nesterov of src/kernels/update.h.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from corgi._core import sgd_step, zeros_like
-from corgi.optimizer.base import Optimizer, Setting
+from corgi.optimizer.base import Optimizer
+from corgi.optimizer.checks import Flag, Setting
 
 if TYPE_CHECKING:
-    from corgi._core import Array
+    from typing import Unpack
+
+    from corgi._typing import OptimizerOptions
 
 
 class GradientDescent(Optimizer):
@@ -20,7 +22,7 @@ class GradientDescent(Optimizer):
     With gradient g and parameter p, as in PyTorch (Sutskever et al. 2013, without dampening)::
 
         g = g + weight_decay * p
-        v = momentum * v + g              (v = g in the first step)
+        v = momentum * v + g              (v is 0 before the first step)
         p = p - learning_rate * v         (nesterov: g + momentum * v instead of v)
 
     Parameters
@@ -31,6 +33,8 @@ class GradientDescent(Optimizer):
         At least 0.
     nesterov : bool
         Needs momentum.
+    **options
+        `schedule`, `clip_norm` and `clip_value`: see `Optimizer`.
 
     Raises
     ------
@@ -49,26 +53,23 @@ class GradientDescent(Optimizer):
     """
 
     momentum = Setting()
+    nesterov = Flag()
     weight_decay = Setting()
 
     def __init__(
-        self, learning_rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+        self,
+        learning_rate: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        **options: Unpack[OptimizerOptions],
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         self.momentum = momentum
-        self.nesterov = bool(nesterov)
+        self.nesterov = nesterov
         self.weight_decay = weight_decay
         if self.nesterov and not self.momentum:
             raise ValueError("GradientDescent: expected momentum above 0 with nesterov, got 0")
 
-    def update(self, parameter: Array) -> None:
-        """Update one parameter and clear its gradient; without a gradient, do nothing."""
-        if not self.momentum:
-            sgd_step(parameter, None, self.learning_rate, 0.0, self.weight_decay)
-            return
-        velocity = self.state.get(parameter)
-        first = velocity is None
-        if first:
-            velocity = zeros_like(parameter)
-        if sgd_step(parameter, velocity, self.learning_rate, self.momentum, self.weight_decay, self.nesterov, first):
-            self.state[parameter] = velocity
+    def _rule(self, settings: dict[str, float]) -> str:
+        return "descent" if not settings["momentum"] else "nesterov" if settings["nesterov"] else "momentum"

@@ -31,6 +31,17 @@ typedef struct {
     isize stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
 } Window;
 
+/* A step of an optimizer over the n elements of a parameter; settings that the rule does not have are not read. */
+typedef struct {
+    int rule; /* number of a row of update.h */
+    bool decoupled;
+    isize n;
+    const void *p, *g;
+    void *out, *state[3]; /* out may be p; state is changed in place */
+    int64_t step;         /* 1 for the first */
+    double rate, weight_decay, momentum, beta1, beta2, rho, epsilon, initial;
+} Update;
+
 typedef struct {
     const char *level; /* "v2", "v3", "v4" (x86-64) or "baseline" */
 
@@ -91,11 +102,9 @@ typedef struct {
     void (*softmax_cross_entropy[N_DTYPES])(const void *logits, const int64_t *label, const void *target, void *loss,
                                             void *probabilities, isize rows, isize n);
 
-    /* Optimizer steps over n elements; p_out may be p. `state` arrays are updated in place. */
-    void (*sgd[N_DTYPES])(isize n, const void *p, const void *g, void *velocity, void *p_out, double lr, double momentum,
-                          double weight_decay, bool nesterov, bool first); /* velocity NULL: no momentum */
-    void (*adam[N_DTYPES])(isize n, const void *p, const void *g, void *m, void *v, void *p_out, double lr, double beta1,
-                           double beta2, double eps, double weight_decay, bool decoupled, int64_t step);
+    /* One step of an optimizer, and the sum of (scale * x)**2 over n elements. */
+    void (*update[N_DTYPES])(const Update *u);
+    double (*sum_squares[N_DTYPES])(isize n, const void *x, double scale);
 } Kernels;
 
 /* The level in use; set by select_kernels (runtime/cpu.c). */

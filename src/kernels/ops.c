@@ -1,5 +1,7 @@
-/* The pointwise table as data: names, docs and formulas (see pointwise.h). Compiled once; read by src/pointwise.pxi. */
+/* The tables as data. Compiled once; read by src/pointwise.pxi (names, docs and formulas of pointwise.h) and src/update.pxi (names
+ * of update.h). */
 #include "pointwise.h"
+#include "update.h"
 
 #include <stddef.h>
 
@@ -16,3 +18,6 @@
 
 const PointwiseOp pointwise_ops[] = {
     POINTWISE_ROWS(UNARY_ROW, BINARY_ROW, TERNARY_ROW, COMPARE_ROW, LOGIC_ROW, PREDICATE_ROW)};
+
+#define UPDATE_ROW(name, n_states, states, constants, body) {#name, n_states, states},
+const UpdateRow update_rules[] = {UPDATE_RULES(UPDATE_ROW)};

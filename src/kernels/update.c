@@ -1,103 +1,116 @@
-/* Optimizer steps: one pass over a parameter, its gradient and the optimizer's state.
+/* Optimizer steps: one pass over a parameter, its gradient and the optimizer's state; and the norm of gradients.
  *
- * Above: table.c.  Below: blocks.h.  Formulas and their order are PyTorch's; scalars are prepared in double, elements are
- * computed in their own type.
+ * Above: table.c.  Below: update.h, which has the rules, and blocks.h.  Scalars are prepared in double, elements are computed in
+ * their own type.
  */
+#include "update.h"
 #include "blocks.h"
 #include "kernel_list.h"
 #include <math.h>
 
 enum { UPDATE_LARGE = 1 << 17 };
 
-typedef struct {
-    isize n;
-    const void *p, *g;
-    void *velocity, *p_out;
-    double lr, momentum, weight_decay;
-    bool nesterov, first;
-} Sgd;
+/* Of a rule's arithmetic. NaN stays NaN: nothing compares with it. */
+#define AT_LEAST_0(x) ((x) < 0 ? 0 : (x))
+#define SIGN(x) ((x) > 0 ? 1 : (x) < 0 ? -1 : (x))
 
-typedef struct {
-    isize n;
-    const void *p, *g;
-    void *m, *v, *p_out;
-    double beta1, beta2, eps;
-    double coupled_decay; /* what weight decay adds to the gradient, times p */
-    double shrink;        /* what decoupled weight decay multiplies p by */
-    double step_size;     /* lr over the bias correction of m */
-    double v_scale;       /* one over the root of the bias correction of v */
-} Adam;
-
-/* p_out may be p: the loops have no dependence from one element to the next, which IVDEP asserts. */
-
-#define DEFINE_SGD(T, suffix)                                                                                               \
-    ALWAYS_INLINE void sgd_loop_##suffix(const Sgd *s, isize from, isize to, bool has_velocity, bool first, bool nesterov)  \
+/* `out` may be `p`: the loop has no dependence from one element to the next, which IVDEP asserts. */
+#define DEFINE_RULE(name, n_states, states, constants, body)                                                                \
+    static void FUNCTION(name)(void *context, isize index)                                                                  \
     {                                                                                                                       \
-        const T *p = s->p, *g = s->g;                                                                                       \
-        T *velocity = s->velocity, *p_out = s->p_out;                                                                       \
-        const T lr = (T)s->lr, momentum = (T)s->momentum, decay = (T)s->weight_decay;                                       \
+        const Update *s = context;                                                                                          \
+        const isize from = index * TASK, to = smaller(s->n, from + TASK);                                                   \
+        const T *value = s->p, *gradient = s->g;                                                                            \
+        T *out = s->out, *state0 = s->state[0], *state1 = s->state[1], *state2 = s->state[2];                               \
+        const T decay = (T)(s->decoupled ? 0 : s->weight_decay);                                                            \
+        const T keep = (T)(s->decoupled ? 1 - s->rate * s->weight_decay : 1);                                               \
+        constants;                                                                                                          \
         IVDEP                                                                                                               \
         for (isize i = from; i < to; i++) {                                                                                 \
-            T d = decay == 0 ? g[i] : g[i] + decay * p[i];                                                                  \
-            if (has_velocity) {                                                                                             \
-                T v = first ? d : momentum * velocity[i] + d;                                                               \
-                velocity[i] = v;                                                                                            \
-                d = nesterov ? d + momentum * v : v;                                                                        \
+            T p = value[i], g = decay == 0 ? gradient[i] : gradient[i] + decay * p;                                         \
+            T a = n_states > 0 ? state0[i] : 0, b = n_states > 1 ? state1[i] : 0, c = n_states > 2 ? state2[i] : 0;         \
+            p *= keep;                                                                                                      \
+            body;                                                                                                           \
+            out[i] = p;                                                                                                     \
+            if (n_states > 0) state0[i] = a;                                                                                \
+            if (n_states > 1) state1[i] = b;                                                                                \
+            if (n_states > 2) state2[i] = c;                                                                                \
+        }                                                                                                                   \
+    }
+#define RULE_TASK(name, ...) FUNCTION(name),
+
+/* The sum of (scale * x)**2 in double, by parts whose size depends on n alone. */
+typedef struct {
+    const void *x;
+    isize n, part;
+    double scale;
+    double partial[MAX_PARTIALS];
+} Squares;
+
+#define DEFINE_SUM_SQUARES                                                                                                  \
+    static double FUNCTION(squares)(const T *x, isize n, double scale)                                                      \
+    {                                                                                                                       \
+        if (n > RUN) {                                                                                                      \
+            isize half = blocks_of(n / 2, RUN) * RUN;                                                                       \
+            return FUNCTION(squares)(x, half, scale) + FUNCTION(squares)(x + half, n - half, scale);                        \
+        }                                                                                                                   \
+        double lane[LANES] = {0}, total = 0;                                                                                \
+        isize i = 0;                                                                                                        \
+        for (; i + LANES <= n; i += LANES)                                                                                  \
+            for (isize k = 0; k < LANES; k++) {                                                                             \
+                double value = scale * (double)x[i + k];                                                                    \
+                lane[k] += value * value;                                                                                   \
             }                                                                                                               \
-            p_out[i] = p[i] - lr * d;                                                                                       \
+        for (isize k = 0; k < n - i; k++) {                                                                                 \
+            double value = scale * (double)x[i + k];                                                                        \
+            lane[k] += value * value;                                                                                       \
         }                                                                                                                   \
+        for (isize k = 0; k < LANES; k++) total += lane[k];                                                                 \
+        return total;                                                                                                       \
     }                                                                                                                       \
-    static void sgd_task_##suffix(void *context, isize index)                                                               \
+    static void FUNCTION(squares_task)(void *context, isize index)                                                          \
     {                                                                                                                       \
-        const Sgd *s = context;                                                                                             \
-        isize from = index * TASK, to = smaller(s->n, from + TASK);                                                         \
-        if (!s->velocity)                                                                                                   \
-            sgd_loop_##suffix(s, from, to, false, false, false);                                                            \
-        else if (s->first && s->nesterov)                                                                                   \
-            sgd_loop_##suffix(s, from, to, true, true, true);                                                               \
-        else if (s->first)                                                                                                  \
-            sgd_loop_##suffix(s, from, to, true, true, false);                                                              \
-        else if (s->nesterov)                                                                                               \
-            sgd_loop_##suffix(s, from, to, true, false, true);                                                              \
-        else                                                                                                                \
-            sgd_loop_##suffix(s, from, to, true, false, false);                                                             \
-    }                                                                                                                       \
-    void KERNEL(sgd_##suffix)(isize n, const void *p, const void *g, void *velocity, void *p_out, double lr,                \
-                              double momentum, double weight_decay, bool nesterov, bool first)                              \
-    {                                                                                                                       \
-        Sgd s = {n, p, g, velocity, p_out, lr, momentum, weight_decay, nesterov, first};                                    \
-        run_tasks(sgd_task_##suffix, &s, blocks_of(n, TASK), n > UPDATE_LARGE);                                             \
+        Squares *s = context;                                                                                               \
+        isize from = index * s->part;                                                                                       \
+        s->partial[index] = FUNCTION(squares)((const T *)s->x + from, smaller(s->part, s->n - from), s->scale);             \
     }
 
-#define DEFINE_ADAM(T, suffix, SQRT)                                                                                        \
-    static void adam_task_##suffix(void *context, isize index)                                                              \
-    {                                                                                                                       \
-        const Adam *a = context;                                                                                            \
-        isize from = index * TASK, to = smaller(a->n, from + TASK);                                                         \
-        const T *p = a->p, *g = a->g;                                                                                       \
-        T *m = a->m, *v = a->v, *p_out = a->p_out;                                                                          \
-        const T beta2 = (T)a->beta2, rest1 = (T)(1 - a->beta1), rest2 = (T)(1 - a->beta2), eps = (T)a->eps;                 \
-        const T decay = (T)a->coupled_decay, shrink = (T)a->shrink, step_size = (T)a->step_size, v_scale = (T)a->v_scale;   \
-        IVDEP                                                                                                               \
-        for (isize i = from; i < to; i++) {                                                                                 \
-            T d = decay == 0 ? g[i] : g[i] + decay * p[i];                                                                  \
-            m[i] += rest1 * (d - m[i]);                                                                                     \
-            v[i] = beta2 * v[i] + rest2 * d * d;                                                                            \
-            p_out[i] = shrink * p[i] - step_size * m[i] / (SQRT(v[i]) * v_scale + eps);                                     \
-        }                                                                                                                   \
-    }                                                                                                                       \
-    void KERNEL(adam_##suffix)(isize n, const void *p, const void *g, void *m, void *v, void *p_out, double lr,             \
-                               double beta1, double beta2, double eps, double weight_decay, bool decoupled, int64_t step)   \
-    {                                                                                                                       \
-        Adam a = {.n = n, .p = p, .g = g, .m = m, .v = v, .p_out = p_out, .beta1 = beta1, .beta2 = beta2, .eps = eps};      \
-        a.coupled_decay = decoupled ? 0 : weight_decay;                                                                     \
-        a.shrink = decoupled ? 1 - lr * weight_decay : 1;                                                                   \
-        a.step_size = lr / (1 - pow(beta1, (double)step));                                                                  \
-        a.v_scale = 1 / sqrt(1 - pow(beta2, (double)step));                                                                 \
-        run_tasks(adam_task_##suffix, &a, blocks_of(n, TASK), n > UPDATE_LARGE);                                            \
-    }
+static double sum_squares(isize n, const void *x, double scale, task_fn task)
+{
+    Squares s = {.x = x, .n = n, .scale = scale, .part = larger(TASK, blocks_of(n, MAX_PARTIALS))};
+    isize parts = blocks_of(n, s.part);
+    run_tasks(task, &s, parts, n >= LARGE);
+    double total = 0;
+    for (isize i = 0; i < parts; i++) total += s.partial[i];
+    return total;
+}
 
-DEFINE_SGD(float, f32)
-DEFINE_SGD(double, f64)
-DEFINE_ADAM(float, f32, sqrtf)
-DEFINE_ADAM(double, f64, sqrt)
+#define T float
+#define SQRT sqrtf
+#define FUNCTION(name) name##_f32
+UPDATE_RULES(DEFINE_RULE)
+DEFINE_SUM_SQUARES
+static const task_fn rules_f32[] = {UPDATE_RULES(RULE_TASK)};
+#undef T
+#undef SQRT
+#undef FUNCTION
+
+#define T double
+#define SQRT sqrt
+#define FUNCTION(name) name##_f64
+UPDATE_RULES(DEFINE_RULE)
+DEFINE_SUM_SQUARES
+static const task_fn rules_f64[] = {UPDATE_RULES(RULE_TASK)};
+
+void KERNEL(update_f32)(const Update *u)
+{
+    run_tasks(rules_f32[u->rule], (void *)u, blocks_of(u->n, TASK), u->n > UPDATE_LARGE);
+}
+
+void KERNEL(update_f64)(const Update *u)
+{
+    run_tasks(rules_f64[u->rule], (void *)u, blocks_of(u->n, TASK), u->n > UPDATE_LARGE);
+}
+
+double KERNEL(sum_squares_f32)(isize n, const void *x, double scale) { return sum_squares(n, x, scale, squares_task_f32); }
+double KERNEL(sum_squares_f64)(isize n, const void *x, double scale) { return sum_squares(n, x, scale, squares_task_f64); }
