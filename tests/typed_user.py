@@ -3,9 +3,9 @@
 import numpy as np
 
 import corgi
-from corgi import Array, Model, activation, array, cost, initializer
+from corgi import Array, Model, activation, array, cost, initializer, schedule
 from corgi.layer import Conv, Dense, Flatten, Layer, MaxPool
-from corgi.optimizer import Adam, GradientDescent, Optimizer
+from corgi.optimizer import Adam, AdamW, Average, GradientDescent, Lion, Optimizer, clip_norm
 
 
 def network(x: Array, weights: list[Array]) -> Array:
@@ -86,6 +86,18 @@ descent = GradientDescent(0.1, momentum=0.9, nesterov=True)
 descent.learning_rate = descent.learning_rate / 2 + descent.momentum
 descent.step(first.parameters())
 SignDescent(0.5).step([first.weight])
+rates = schedule.WarmUp(10, schedule.Cosine(90), start=0.1) * schedule.Plateau() * (lambda step: 0.5**step)
+adamw = AdamW(1e-3, weight_decay=0.1, schedule=rates, clip_norm=1.0)
+adamw.set(first.parameters(), learning_rate=1e-4, weight_decay=None)
+saved = adamw.state_dict(first.named_parameters())
+adamw.load_state_dict(saved, first.named_parameters())
+limit: float | None = adamw.clip_norm
+gradient_norm: float = clip_norm(first.parameters(), 1.0) + adamw.rate(first.weight) + rates(3)
+Lion(1e-4, schedule=lambda step: 1 / (1 + step), clip_value=None).step(first.parameters())
+average = Average(first.named_parameters(), decay=0.99)
+average.update()
+with average:
+    averaged: Array = first([[1.0, 2.0]])
 squared: Array = cost.mse([[1.0, 2.0]], x) + activation.identity(x)
 drawn: Array = initializer.uniform(-1, 1, seed=3)((2, 3), "float64", generator=4)
 print(repr(image_model), mean_loss, sizes)
