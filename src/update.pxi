@@ -222,19 +222,56 @@ cdef tuple require_twins(first, second, str op):
     return a, b
 
 
-def sum_squares(x, double scale=1):
-    """The sum of ``(scale * x)**2``, in double precision, of a float array.
+cdef list with_gradients(list parameters, str op):
+    """Those of the parameters that have a gradient, each once."""
+    cdef dict found = {}
+    cdef Array p
+    for parameter in parameters:
+        p = handle(parameter, op)
+        require_float(p, op)
+        if p.node != NULL and p.node.gradient != NULL:
+            found[p] = None
+    return list(found)
+
+
+def gradient_squares(list parameters not None, str op not None, double scale=1):
+    """The sum of ``(scale * g)**2`` over all elements g of the gradients of parameters, in double precision.
 
     Examples
     --------
     >>> import corgi
-    >>> corgi._core.sum_squares(corgi.array([3.0, 4.0]))
+    >>> p = corgi.zeros(2).tracked()
+    >>> p.gradient = [3.0, 4.0]
+    >>> corgi._core.gradient_squares([p], "example")
     25.0
     """
-    cdef Array a = handle(x, "sum_squares")
-    require_float(a, "sum_squares")
-    a = wrap(contiguous(a.t))
-    return kernels.sum_squares[a.t.dtype](a.t.size, a.t.data, scale)
+    cdef double total = 0
+    cdef Array p, g
+    for p in with_gradients(parameters, op):
+        g = wrap(contiguous((<Array> <object> p.node.gradient).t))
+        total += kernels.sum_squares[g.t.dtype](g.t.size, g.t.data, scale)
+    return total
+
+
+def multiply_gradients(list parameters not None, str op not None, double factor):
+    """Multiply the gradients of parameters by a number, outside the graph; all new ones are there before the first is given.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> p = corgi.zeros(2).tracked()
+    >>> p.gradient = [3.0, 4.0]
+    >>> corgi._core.multiply_gradients([p], "example", 2.0)
+    >>> p.gradient
+    Array([6., 8.], dtype=float64)
+    """
+    cdef list found = with_gradients(parameters, op), products = []
+    cdef Array p, g
+    for p in found:
+        g = wrap_shared((<Array> <object> p.node.gradient).t)
+        products.append(pointwise(OP_multiply, g, scalar(factor, g.t.dtype), None))
+    for p, g in zip(found, products):
+        set_gradient(p, g)
 
 
 def assign(parameter, values):

@@ -16,6 +16,8 @@ from corgi._core import array as _array
 
 def number(value: float, owner: str, name: str, least: float = 0.0, below: float = math.inf) -> float:
     """A finite number of at least `least` and below `below`."""
+    if type(value) is float and least <= value < below:
+        return value
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{owner}: expected a number for {name}, got {type(value).__name__}")
     if not least <= value < below:  # false for NaN

@@ -1,6 +1,6 @@
 """Gradients of many parameters together: their norm, limits, scaling.
 
-Above: users, and optimizers that clip.  Below: `sum_squares`, a kernel, and operations on arrays.
+Above: users, and optimizers that clip.  Below: `gradient_squares`, a kernel, and operations on arrays.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from corgi._core import absolute, clip, multiply, sum_squares
+from corgi._core import absolute, clip, gradient_squares, multiply_gradients
 from corgi._core import max as _max
 from corgi.optimizer.checks import listed, number
 
@@ -56,12 +56,12 @@ def clip_norm(parameters: Iterable[Array], limit: float, *, finite: bool = False
     (Array([0.6], dtype=float64), Array([0.8], dtype=float64))
     """
     limit = number(limit, "clip_norm", "limit")
-    arrays, gradients = _gradients(parameters, "clip_norm")
-    norm = _norm(gradients)
+    arrays = parameters if type(parameters) is list else listed(parameters, "clip_norm")
+    norm = _norm(arrays)
     if finite and not math.isfinite(norm):
         raise ValueError(f"clip_norm: expected gradients with a finite norm, got {norm}")
     if not norm <= limit:  # or if it is NaN
-        _give(arrays, [multiply(gradient, limit / norm) for gradient in gradients])
+        multiply_gradients(arrays, "clip_norm", limit / norm)
     return norm
 
 
@@ -90,8 +90,10 @@ def clip_value(parameters: Iterable[Array], limit: float) -> None:
     Array([ 1. , -1. ,  0.5], dtype=float64)
     """
     limit = number(limit, "clip_value", "limit")
-    arrays, gradients = _gradients(parameters, "clip_value")
-    _give(arrays, [clip(gradient, -limit, limit) for gradient in gradients])
+    arrays = [array for array in listed(parameters, "clip_value") if array.gradient is not None]
+    limited = [clip(array.gradient.detach(), -limit, limit) for array in arrays if array.gradient is not None]
+    for array, gradient in zip(arrays, limited, strict=True):
+        array.gradient = gradient
 
 
 def scale_gradients(parameters: Iterable[Array], factor: float) -> None:
@@ -119,31 +121,19 @@ def scale_gradients(parameters: Iterable[Array], factor: float) -> None:
     Array([2.], dtype=float64)
     """
     factor = number(factor, "scale_gradients", "factor", least=-sys.float_info.max)
-    arrays, gradients = _gradients(parameters, "scale_gradients")
-    _give(arrays, [multiply(gradient, factor) for gradient in gradients])
+    multiply_gradients(listed(parameters, "scale_gradients"), "scale_gradients", factor)
 
 
-def _gradients(parameters: Iterable[Array], op: str) -> tuple[list[Array], list[Array]]:
-    """The parameters, each once, that have gradients; and these, outside the graph."""
-    pairs = [(array, array.gradient) for array in dict.fromkeys(listed(parameters, op))]
-    found = [(array, gradient.detach()) for array, gradient in pairs if gradient is not None]
-    return [array for array, _ in found], [gradient for _, gradient in found]
-
-
-def _give(arrays: list[Array], gradients: list[Array]) -> None:
-    for array, gradient in zip(arrays, gradients, strict=True):
-        array.gradient = gradient
-
-
-def _norm(gradients: list[Array]) -> float:
+def _norm(arrays: list[Array]) -> float:
     """Square root of the sum of squares, which is taken again at another scale where it is too large or too small."""
-    total = sum(map(sum_squares, gradients))
+    total = gradient_squares(arrays, "clip_norm")
     if 1e-290 < total < math.inf:
         return math.sqrt(total)
     if math.isnan(total):
         return math.nan
-    largest = max((float(_max(absolute(gradient))) for gradient in gradients if gradient.size), default=0.0)
+    gradients = [array.gradient for array in arrays]
+    largest = max((float(_max(absolute(g.detach()))) for g in gradients if g is not None and g.size), default=0.0)
     if largest in (0.0, math.inf):
         return largest
     exponent = min(max(math.frexp(largest)[1], -1000), 1000)
-    return math.sqrt(sum(sum_squares(gradient, 2.0**-exponent) for gradient in gradients)) * 2.0**exponent
+    return math.sqrt(gradient_squares(arrays, "clip_norm", 2.0**-exponent)) * 2.0**exponent

@@ -54,7 +54,7 @@ typedef struct {
             isize half = blocks_of(n / 2, RUN) * RUN;                                                                       \
             return FUNCTION(squares)(x, half, scale) + FUNCTION(squares)(x + half, n - half, scale);                        \
         }                                                                                                                   \
-        double lane[LANES] = {0}, total = 0;                                                                                \
+        double lane[LANES] = {0};                                                                                           \
         isize i = 0;                                                                                                        \
         for (; i + LANES <= n; i += LANES)                                                                                  \
             for (isize k = 0; k < LANES; k++) {                                                                             \
@@ -65,8 +65,9 @@ typedef struct {
             double value = scale * (double)x[i + k];                                                                        \
             lane[k] += value * value;                                                                                       \
         }                                                                                                                   \
-        for (isize k = 0; k < LANES; k++) total += lane[k];                                                                 \
-        return total;                                                                                                       \
+        for (isize half = LANES / 2; half > 0; half /= 2)                                                                   \
+            for (isize k = 0; k < half; k++) lane[k] += lane[k + half];                                                     \
+        return lane[0];                                                                                                     \
     }                                                                                                                       \
     static void FUNCTION(squares_task)(void *context, isize index)                                                          \
     {                                                                                                                       \
@@ -77,7 +78,8 @@ typedef struct {
 
 static double sum_squares(isize n, const void *x, double scale, task_fn task)
 {
-    Squares s = {.x = x, .n = n, .scale = scale, .part = larger(TASK, blocks_of(n, MAX_PARTIALS))};
+    Squares s; /* an initializer would clear all of it */
+    s.x = x, s.n = n, s.scale = scale, s.part = larger(TASK, blocks_of(n, MAX_PARTIALS));
     isize parts = blocks_of(n, s.part);
     run_tasks(task, &s, parts, n >= LARGE);
     double total = 0;
