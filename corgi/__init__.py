@@ -122,6 +122,7 @@ from corgi.functional import (
     vjp,
 )
 from corgi.initializer import seed
+from corgi.minimization import minimize
 from corgi.model import Model
 
 __all__ = [
@@ -184,6 +185,7 @@ __all__ = [
     "mean",
     "memory",
     "min",
+    "minimize",
     "moveaxis",
     "no_tracking",
     "norm",

@@ -166,6 +166,8 @@ def op(
     forward: Callable[..., _ArrayLike],
     backward: Callable[[tuple[Array, ...], tuple[bool, ...], Array], Array | Sequence[_ArrayLike | None]],
 ) -> Callable[..., Array]: ...
+class NotDifferentiable(TypeError): ...
+
 def vjp_of(
     outputs: Iterable[Array],
     inputs: Iterable[Array],

@@ -19,14 +19,17 @@ import numpy as np
 
 from corgi._core import (
     Array,
+    NotDifferentiable,
     array,
     broadcast_to,
+    linspace,
     no_tracking,
     ones,
     ones_like,
     pad,
     reaches_beyond,
     reshape,
+    sqrt,
     stack,
     tracking,
     vjp_of,
@@ -172,8 +175,7 @@ class _Trace:
         A vjp is linear in its cotangent, so its own vjp with respect to that is the Jacobian times a vector
         (J. Townsend, A new trick for calculating Jacobian vector products, 2017).
         """
-        cotangents = [zeros_like(leaf).tracked() for leaf in self.outputs]
-        transposed = vjp_of(self.outputs, self.inputs, cotangents, True, True)
+        transposed, cotangents = _transposed(self.outputs, self.inputs)
         return _pull(transposed, cotangents, tangents, create_graph)
 
     def shaped(self, gradients):
@@ -214,6 +216,15 @@ def _pull(outputs, inputs, cotangents, create_graph):
     found = vjp_of(outputs, inputs, cotangents, create_graph, True)
     handle = Array.copy if create_graph else Array.detach
     return [zeros_like(inputs[i]) if g is None else handle(g) for i, g in enumerate(found)]
+
+
+def _transposed(outputs, inputs):
+    """The inputs' gradients as recorded functions of the outputs' cotangents, which come with them.
+
+    They are linear, so the cotangents' values do not matter; but zeros would hide a custom op that cannot be differentiated.
+    """
+    cotangents = [sqrt(linspace(1.0, 2.0, leaf.size, leaf.dtype)).reshape(leaf.shape).tracked() for leaf in outputs]
+    return vjp_of(outputs, inputs, cotangents, True, True), cotangents
 
 
 def _recorded(trace, given):
@@ -431,15 +442,42 @@ def _jacobian(name, function, argnums, args, kwargs):
 
 
 def _jacobian_blocks(trace, output):
-    """Derivatives of one output by each input: a pull for each element, all over the same graph."""
-    size, shape = output.size, output.shape
+    """Derivatives of one output by each input: row by row or, where that takes fewer passes, column by column."""
+    size = output.size
     if size == 0:
-        return [zeros(shape + x.shape, dtype=x.dtype) for x in trace.inputs]
-    window = pad(ones((1,), dtype=output.dtype), size - 1)  # every unit vector is a part of it
-    rows = []
-    for i in range(size - 1, -1, -1):
-        rows.append(_pull([output], trace.inputs, [reshape(window[i : i + size], shape)], trace.beyond))
-    return [reshape(stack(column), shape + x.shape) for column, x in zip(zip(*rows, strict=True), trace.inputs, strict=True)]
+        return [zeros(output.shape + x.shape, dtype=x.dtype) for x in trace.inputs]
+    if 2 * sum(x.size for x in trace.inputs) <= size:
+        try:
+            return _jacobian_columns(trace, output)
+        except NotDifferentiable:  # for the second time, as columns need; rows do not
+            pass
+    return _jacobian_rows(trace, output)
+
+
+def _unit_vectors(x):
+    """Arrays like x, each with a one in another place, in order."""
+    window = pad(ones((1,), dtype=x.dtype), x.size - 1)  # every unit vector is a part of it
+    return [reshape(window[i : i + x.size], x.shape) for i in range(x.size - 1, -1, -1)]
+
+
+def _jacobian_rows(trace, output):
+    """A pull for each element of the output, all over the same graph."""
+    rows = [_pull([output], trace.inputs, [unit], trace.beyond) for unit in _unit_vectors(output)]
+    columns = zip(zip(*rows, strict=True), trace.inputs, strict=True)
+    return [reshape(stack(column), output.shape + x.shape) for column, x in columns]
+
+
+def _jacobian_columns(trace, output):
+    """A push for each element of the inputs, each through that part of the graph alone which its input reaches."""
+    transposed, cotangents = _transposed([output], trace.inputs)
+    blocks = []
+    for x, pulled in zip(trace.inputs, transposed, strict=True):
+        if pulled is None or x.size == 0:
+            blocks.append(zeros(output.shape + x.shape, dtype=x.dtype))
+            continue
+        columns = [_pull([pulled], cotangents, [unit], trace.beyond)[0] for unit in _unit_vectors(x)]
+        blocks.append(reshape(stack(columns, -1), output.shape + x.shape).astype(x.dtype))
+    return blocks
 
 
 def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
@@ -456,8 +494,8 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callabl
     -------
     callable
         Takes `f`'s arguments; returns an Array whose shape is the result's followed by the argument's (or containers of such
-        Arrays like the argument; a tuple if `argnums` is one). It costs one call of `f` and a pass back for each
-        element of the result.
+        Arrays like the argument; a tuple if `argnums` is one). It costs one call of `f` and a pass for each element of the
+        result or, where that is half as many or less, for each element of the arguments.
 
     Raises
     ------

@@ -2,6 +2,25 @@
 #
 # Above: users, through corgi.op.  Below: graph.pxi, backward.pxi.
 
+class NotDifferentiable(TypeError):
+    """The gradient of a custom op was to be differentiated, but is not a result of corgi's operations."""
+
+
+cdef int cut_off_vjp(Walk *w, Node *n, Array g) except -1:
+    raise NotDifferentiable(f"{<object> n.context}: expected backward to compute with corgi's operations, since its result is "
+                            "differentiated in turn, got a gradient that does not depend on delta through them")
+
+
+cdef Array cut_off(Array gradient, Array delta, name):
+    """A gradient that must depend on delta but was computed elsewhere: it can be used, but not be differentiated."""
+    cdef Array out = wrap_shared(gradient.t)
+    cdef Node *n = node_new(cut_off_vjp, b"op", 1, out.t)
+    connect(n, 0, delta)
+    set_context(n, name)
+    publish(out, n)
+    return out
+
+
 cdef int custom_vjp(Walk *w, Node *n, Array g) except -1:
     name, function, values = <tuple> <object> n.context
     cdef Array x, gradient
@@ -26,6 +45,8 @@ cdef int custom_vjp(Walk *w, Node *n, Array g) except -1:
         if gradient.t.ndim != n.inputs[i].ndim or memcmp(gradient.t.shape, n.inputs[i].shape, gradient.t.ndim * sizeof(isize)):
             raise ValueError(f"{name}: expected backward to return a gradient of shape "
                              f"{shape_tuple(n.inputs[i].ndim, n.inputs[i].shape)} for input {i}, got {gradient.shape}")
+        if tracked(g) and not tracked(gradient) and np.any(gradient.numpy()):
+            gradient = cut_off(gradient, g, name)
         send(w, n, i, gradient)
     return 0
 

@@ -9,6 +9,7 @@ from corgi.optimizer.average import Average
 from corgi.optimizer.base import Optimizer
 from corgi.optimizer.clip import clip_norm, clip_value, scale_gradients
 from corgi.optimizer.gradient_descent import GradientDescent
+from corgi.optimizer.lbfgs import LBFGS, Minimum
 
 __all__ = [
     "Adadelta",
@@ -17,7 +18,9 @@ __all__ = [
     "AdamW",
     "Average",
     "GradientDescent",
+    "LBFGS",
     "Lion",
+    "Minimum",
     "Optimizer",
     "RMSProp",
     "clip_norm",

@@ -1,0 +1,34 @@
+"""Arrays of several shapes as parts of one vector: algorithms of optimization work on vectors.
+
+Above: `minimize`, `least_squares`, `LBFGS`.  Below: Array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from corgi._core import Array, concatenate, zeros
+
+
+class Flat:
+    """The layout of float arrays in a vector, whose dtype is the widest of theirs."""
+
+    def __init__(self, arrays: Sequence[Array]) -> None:
+        self.shapes = [a.shape for a in arrays]
+        self.dtypes = [a.dtype for a in arrays]
+        self.dtype = np.result_type(*self.dtypes)
+        self.slices = [slice(i, j) for i, j in pairwise(accumulate([0, *(a.size for a in arrays)]))]
+
+    def gather(self, arrays: Iterable[Array | None]) -> Array:
+        """The vector of the values of such arrays; None counts as zeros."""
+        pairs = zip(arrays, self.shapes, strict=True)
+        parts = [(zeros(shape, self.dtype) if a is None else a.detach()).reshape(-1) for a, shape in pairs]
+        return parts[0] if len(parts) == 1 else concatenate(parts)
+
+    def scatter(self, vector: Array) -> list[Array]:
+        """The arrays whose elements a vector holds."""
+        layout = zip(self.slices, self.shapes, self.dtypes, strict=True)
+        return [vector[part].reshape(shape).astype(dtype) for part, shape, dtype in layout]

@@ -1,0 +1,89 @@
+"""The minimum of a function of arrays.
+
+Above: users.  Below: `LBFGS`, differentiation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from corgi.flat import Flat
+from corgi.functional import _as_array, _differentiated, _leaves, _refill, _require_callable, _tree_map
+from corgi.optimizer.lbfgs import LBFGS, Minimum
+
+if TYPE_CHECKING:
+    from corgi._core import Array
+
+__all__ = ["minimize"]
+
+
+def minimize(
+    f: Callable[[Any], Any],
+    x0: Any,
+    method: str = "lbfgs",
+    *,
+    max_iterations: int = 1000,
+    gradient_tolerance: float = 1e-7,
+    change_tolerance: float = 1e-12,
+    history: int = 10,
+) -> Minimum:
+    """A minimum of a function, searched along its gradients, which differentiation gives.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x)`` returns an array of size 1; it should be smooth.
+    x0 : array_like, or tuples, lists and dicts of them
+        Where to start: floats, at least one.
+    method : {"lbfgs"}
+        L-BFGS with a line search for the strong Wolfe conditions, see `corgi.optimizer.LBFGS`.
+    max_iterations : int
+        At least 1.
+    gradient_tolerance : float
+        The search has converged when no element of the gradient is larger in absolute value.
+    change_tolerance : float
+        It has also when a step changes the value by no more than this part of it; rounding errors of the dtype at least.
+    history : int
+        Number of steps to remember, at least 1.
+
+    Returns
+    -------
+    Minimum
+        With `x`, `value`, `gradient`, `iterations`, `evaluations`, `converged` and `message`. Nothing is raised if the search
+        does not converge.
+
+    Raises
+    ------
+    TypeError
+        If `x0` or the result of `f` are not floats.
+    ValueError
+        If value or gradient are not finite at `x0`.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> rosenbrock = lambda x: corgi.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+    >>> minimum = corgi.minimize(rosenbrock, [-1.2, 1.0, 1.0])
+    >>> minimum.converged, minimum.x.round(6)
+    (True, Array([1., 1., 1.], dtype=float64))
+    >>> corgi.minimize(lambda p: (p["a"] - 2.0) ** 2 + p["b"] ** 2, {"a": 0.0, "b": 1.0}).x
+    {'a': Array(2., dtype=float64), 'b': Array(0., dtype=float64)}
+    """
+    _require_callable("minimize", f)
+    if method != "lbfgs":
+        raise ValueError(f"minimize: expected the method 'lbfgs', got {method!r}")
+    start = _tree_map(_as_array, x0)
+    arrays = _leaves(start)
+    if not any(a.size for a in arrays):
+        raise TypeError("minimize: expected x0 with at least one float, got none")
+    flat = Flat(arrays)
+
+    def evaluate(x: Array) -> tuple[float, Array]:
+        trace, gradient = _differentiated("minimize", f, 0, False, (_refill(start, iter(flat.scatter(x))),), {})
+        return trace.value.item(), flat.gather(_leaves(gradient))
+
+    search = LBFGS(1.0, max_iterations, gradient_tolerance, change_tolerance, history)
+    found = search.descend(evaluate, flat.gather(arrays), "minimize")
+    found.x, found.gradient = (_refill(start, iter(flat.scatter(vector))) for vector in (found.x, found.gradient))
+    return found
