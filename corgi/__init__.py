@@ -111,6 +111,7 @@ from corgi.contraction import (
     outer,
     tensordot,
 )
+from corgi.curve_fitting import Fit, curve_fit, least_squares
 from corgi.functional import (
     check_gradient,
     grad,
@@ -127,6 +128,7 @@ from corgi.model import Model
 
 __all__ = [
     "Array",
+    "Fit",
     "Model",
     "abs",
     "activation",
@@ -152,6 +154,7 @@ __all__ = [
     "cost",
     "cross_entropy",
     "cumsum",
+    "curve_fit",
     "data",
     "default_dtype",
     "dense",
@@ -176,6 +179,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "layer",
+    "least_squares",
     "linspace",
     "log_softmax",
     "logsumexp",

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 
-from corgi._core import Array, concatenate, zeros
+from corgi._core import Array, concatenate, get_default_dtype, zeros
+from corgi.functional import _as_array, _leaves, _tree_map
 
 
 class Flat:
@@ -32,3 +34,18 @@ class Flat:
         """The arrays whose elements a vector holds."""
         layout = zip(self.slices, self.shapes, self.dtypes, strict=True)
         return [vector[part].reshape(shape).astype(dtype) for part, shape, dtype in layout]
+
+
+def floats(name: str, what: str, tree: Any) -> Any:
+    """The same containers with float Arrays for leaves, of which there must be an element at least; integers become floats."""
+
+    def as_float(leaf: Any) -> Array:
+        a = _as_array(leaf).detach()
+        if a.dtype.kind not in "fi":
+            raise TypeError(f"{name}: expected floats in {what}, got {a.dtype}")
+        return a if a.dtype.kind == "f" else a.astype(get_default_dtype())
+
+    found = _tree_map(as_float, tree)
+    if not any(leaf.size for leaf in _leaves(found)):
+        raise TypeError(f"{name}: expected {what} with at least one number, got none")
+    return found

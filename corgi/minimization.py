@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from corgi.flat import Flat
-from corgi.functional import _as_array, _differentiated, _leaves, _refill, _require_callable, _tree_map
+from corgi.flat import Flat, floats
+from corgi.functional import _differentiated, _leaves, _refill, _require_callable
 from corgi.optimizer.lbfgs import LBFGS, Minimum
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def minimize(
     f : callable
         ``f(x)`` returns an array of size 1; it should be smooth.
     x0 : array_like, or tuples, lists and dicts of them
-        Where to start: floats, at least one.
+        Where to start: at least one number.
     method : {"lbfgs"}
         L-BFGS with a line search for the strong Wolfe conditions, see `corgi.optimizer.LBFGS`.
     max_iterations : int
@@ -56,7 +56,7 @@ def minimize(
     Raises
     ------
     TypeError
-        If `x0` or the result of `f` are not floats.
+        If `x0` does not hold numbers, or the result of `f` is not a float.
     ValueError
         If value or gradient are not finite at `x0`.
 
@@ -73,10 +73,8 @@ def minimize(
     _require_callable("minimize", f)
     if method != "lbfgs":
         raise ValueError(f"minimize: expected the method 'lbfgs', got {method!r}")
-    start = _tree_map(_as_array, x0)
+    start = floats("minimize", "x0", x0)
     arrays = _leaves(start)
-    if not any(a.size for a in arrays):
-        raise TypeError("minimize: expected x0 with at least one float, got none")
     flat = Flat(arrays)
 
     def evaluate(x: Array) -> tuple[float, Array]:
