@@ -166,6 +166,7 @@ def op(
     forward: Callable[..., _ArrayLike],
     backward: Callable[[tuple[Array, ...], tuple[bool, ...], Array], Array | Sequence[_ArrayLike | None]],
 ) -> Callable[..., Array]: ...
+
 class NotDifferentiable(TypeError): ...
 
 def vjp_of(

@@ -18,7 +18,7 @@ import numpy as np
 from corgi._core import Array, array, concatenate, reshape
 from corgi.flat import Flat, floats
 from corgi.functional import _as_array, _jacobian_blocks, _leaves, _leaves_like, _refill, _require_callable, _Trace
-from corgi.levenberg_marquardt import Evaluation, levenberg_marquardt
+from corgi.levenberg_marquardt import Evaluation, column_norms, levenberg_marquardt
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -92,10 +92,11 @@ def least_squares(
 ) -> Fit:
     """The parameters for which the sum of the squares of residuals is least.
 
-    Each step s makes the norm of r + J s least among those with norm(D s) <= radius, where J is the exact Jacobian of the residuals r
-    and D holds the largest norms yet of J's columns; the radius follows the quality of the last steps (J. J. More, The
-    Levenberg-Marquardt algorithm: implementation and theory, 1978). Under bounds, a parameter that the step would lead out stays at its
-    bound, and the others' step is found anew. Steps to where a residual or a derivative is not finite are shortened.
+    Each step s makes the norm of r + J s least among those with norm(D s) <= radius, where J is the exact Jacobian of the
+    residuals r and D holds the largest norms yet of J's columns; the radius follows the quality of the last steps (J. J.
+    More, The Levenberg-Marquardt algorithm: implementation and theory, 1978). Under bounds, a parameter that the step would
+    lead out stays at its bound, and the others' step is found anew. Steps to where a residual or a derivative is not finite
+    are shortened.
 
     Parameters
     ----------
@@ -108,18 +109,19 @@ def least_squares(
     absolute_sigma : bool
         Whether residuals are in units of their own standard deviation. Otherwise that is estimated.
     tolerance : float
-        The search has converged when a step can and does lower the sum by no more than this part of it, when the radius is no more than
-        this part of norm(D p), or when the cosine of the angle between r and each column of J is no more than this;
-        rounding errors of the dtype at least.
+        The search has converged when the part of r that the columns of J span is no more than this part of it (Bates &
+        Watts's relative offset: then the parameters are so near, in units of their standard errors), when the radius is no
+        more than this part of norm(D p), or when a step changes the sum of squares by rounding errors alone. Rounding errors
+        of the dtype at least.
     max_iterations : int
         At least 1.
 
     Returns
     -------
     Fit
-        Nothing is raised if the search does not converge. The covariance is s**2 * inv(J.T @ J), where s**2 is the sum of squares
-        divided by the number of residuals beyond that of parameters, or 1 with `absolute_sigma`; bounds do not enter. It is
-        infinite where it cannot be estimated.
+        Nothing is raised if the search does not converge. The covariance is s**2 * inv(J.T @ J), where s**2 is the sum of
+        squares divided by the number of residuals beyond that of parameters, or 1 with `absolute_sigma`; bounds do not
+        enter. It is infinite where it cannot be estimated.
 
     Raises
     ------
@@ -160,8 +162,9 @@ def curve_fit(
     Parameters
     ----------
     f : callable
-        ``f(x, a, b, c)``, for which the parameters are numbers, or ``f(x, p)`` with all of them in one argument; returns an array of
-        y's shape. It may use corgi's operations, or NumPy's functions such as `numpy.exp`, which are corgi's for Arrays.
+        ``f(x, a, b, c)``, for which the parameters are numbers, or ``f(x, p)`` with all of them in one argument; returns an
+        array of y's shape. It may use corgi's operations, or NumPy's functions such as `numpy.exp`, which are corgi's for
+        Arrays.
     x : array_like, or anything else
         What `f` gets first; lists and NumPy arrays are made Arrays.
     y : array_like
@@ -171,7 +174,8 @@ def curve_fit(
     sigma : array_like, optional
         Standard deviations of y, of y's shape or one number, or their covariance matrix.
     absolute_sigma : bool
-        Whether `sigma` is meant absolutely. Otherwise only its proportions count, and the size is estimated from the residuals.
+        Whether `sigma` is meant absolutely. Otherwise only its proportions count, and the size is estimated from the
+        residuals.
     bounds : pair, optional
         Lower and upper bounds, each a number or like `p0`; infinite for none.
     tolerance, max_iterations
@@ -204,18 +208,17 @@ def curve_fit(
     Array([2.506, 1.31 ], dtype=float64)
     """
     _require_callable("curve_fit", f)
-    y = _as_array(y).detach()
-    if not np.isfinite(y.numpy()).all():
+    data = _as_array(y).detach()
+    if not np.isfinite(data.numpy()).all():
         raise ValueError("curve_fit: expected finite data y, got NaN or infinity among them")
     if isinstance(x, (list, tuple)) or hasattr(x, "__array__"):
         x = _as_array(x)
-    weighted = _weighting(y, sigma)
+    weighted = _weighting(data, sigma)
     fewest, most = _parameters_of(f)
     if p0 is None:
         if not 1 < fewest == most:
-            raise ValueError("curve_fit: expected p0, since f does not say how many parameters it takes")
-        low, high = bounds or (-math.inf, math.inf)
-        p0 = np.clip(np.ones(int(most)), low, high)
+            raise TypeError("curve_fit: expected p0, since f does not name its parameters one by one, got none")
+        p0 = np.ones(fewest)
     tree = floats("curve_fit", "p0", p0)
     spread = most > 1
     if spread:
@@ -225,9 +228,9 @@ def curve_fit(
 
     def residuals(p: Any) -> Array:
         curve = _as_array(f(x, *p) if spread else f(x, p))
-        if curve.shape != y.shape:
-            raise ValueError(f"curve_fit: expected f to return an array of y's shape {y.shape}, got {curve.shape}")
-        return weighted(curve - y)
+        if curve.shape != data.shape:
+            raise ValueError(f"curve_fit: expected f to return an array of y's shape {data.shape}, got {curve.shape}")
+        return weighted(curve - data)
 
     fit = _fit(
         "curve_fit", residuals, tree, _box("curve_fit", bounds, tree), absolute_sigma, tolerance, max_iterations, spread
@@ -236,7 +239,7 @@ def curve_fit(
         warnings.warn(f"curve_fit: {fit.message}", RuntimeWarning, stacklevel=2)
     if not np.isfinite(fit.covariance.numpy()).all():
         warnings.warn(
-            "curve_fit: the data do not determine all parameters, so their covariance is unknown", RuntimeWarning, stacklevel=2
+            "curve_fit: the data do not determine all parameters, so the covariance is unknown", RuntimeWarning, stacklevel=2
         )
     return fit
 
@@ -269,7 +272,7 @@ def _weighting(y: Array, sigma: ArrayLike | None) -> Callable[[Array], Array]:
         try:
             whiten = array(np.linalg.inv(np.linalg.cholesky(s)))
         except np.linalg.LinAlgError:
-            raise ValueError("curve_fit: expected a covariance matrix sigma that is positive definite, got another") from None
+            raise ValueError("curve_fit: expected sigma to be positive definite as a matrix, got another") from None
         return lambda difference: whiten @ difference
     if s.shape not in ((), y.shape):
         raise ValueError(f"curve_fit: expected sigma of y's shape {y.shape}, or a covariance matrix, got shape {s.shape}")
@@ -297,7 +300,7 @@ def _box(name: str, bounds: Bounds, tree: Any) -> tuple[Vector, Vector]:
     if not (lower < upper).all():
         raise ValueError(f"{name}: expected lower bounds below the upper ones, got {lower.tolist()} and {upper.tolist()}")
     if not ((lower <= start) & (start <= upper)).all():
-        raise ValueError(f"{name}: expected p0 within the bounds {lower.tolist()} and {upper.tolist()}, got {start.tolist()}")
+        raise ValueError(f"{name}: expected p0 within bounds {lower.tolist()} and {upper.tolist()}, got {start.tolist()}")
     return lower, upper
 
 
@@ -326,23 +329,30 @@ def _fit(
         leaves = flat.scatter(array(vector))
         p = list(leaves[0]) if spread else _refill(tree, iter(leaves))
         trace = _Trace(name, residuals, (p,), {}, [0])
+        if not any(output.size for output in trace.outputs):
+            raise ValueError(f"{name}: expected at least one residual, got none")
         r = concatenate([reshape(output, -1) for output in trace.outputs])
 
-        def jacobian() -> Vector:
+        def derivatives() -> Vector:
+            if not any(output.is_tracked for output in trace.outputs):
+                raise ValueError(
+                    f"{name}: expected a function of the parameters made of corgi's operations, got one that does not "
+                    "depend on them through these; were they converted with numpy() or float()?"
+                )
             rows = []
             for output in trace.outputs:
                 blocks = zip(_jacobian_blocks(trace, output), trace.inputs, strict=True)
                 rows.append(concatenate([reshape(block, (output.size, x.size)) for block, x in blocks], 1))
             return _vector(concatenate(rows))
 
-        return Evaluation(_vector(flat.gather(leaves)), _vector(r), jacobian)
+        return Evaluation(_vector(flat.gather(leaves)), _vector(r), derivatives)
 
     epsilon = float(np.finfo(flat.dtype).eps)
     start = _vector(flat.gather(_leaves(tree)))
     found = levenberg_marquardt(evaluate, start, *box, max(float(tolerance), epsilon), int(max_iterations), name)
     spare = found.residuals.size - start.size
-    variance = 1.0 if absolute_sigma else found.norm**2 / spare if spare > 0 else math.inf
-    covariance = _inverse_of_normal(found.jacobian, epsilon) * variance
+    variance = 1.0 if absolute_sigma else found.norm * found.norm / spare if spare > 0 else math.inf
+    covariance = _covariance(found.jacobian, variance, epsilon)
 
     def arrays(vector: Vector) -> Any:
         return _refill(tree, iter(flat.scatter(array(vector))))
@@ -353,7 +363,7 @@ def _fit(
         array(covariance, flat.dtype),
         array(found.residuals, flat.dtype),
         array(found.jacobian, flat.dtype),
-        found.norm**2,
+        found.norm * found.norm,
         found.iterations,
         found.evaluations,
         found.converged,
@@ -361,13 +371,13 @@ def _fit(
     )
 
 
-def _inverse_of_normal(jacobian: Vector, epsilon: float) -> Vector:
-    """inv(J.T @ J), or infinities where the columns of J are not independent."""
+def _covariance(jacobian: Vector, variance: float, epsilon: float) -> Vector:
+    """variance * inv(J.T @ J), or infinities where that cannot be told."""
     rows, columns = jacobian.shape
-    lengths = np.sqrt(np.square(jacobian).sum(axis=0))
-    if rows >= columns and (lengths > 0).all():
+    lengths = column_norms(jacobian)
+    if rows >= columns and (lengths > 0).all() and variance < math.inf:
         _, s, vt = np.linalg.svd(jacobian / lengths, full_matrices=False)
         if s[-1] > epsilon * rows * s[0]:
             root = vt.T / s / lengths[:, None]
-            return np.asarray(root @ root.T)
+            return np.asarray(variance * root @ root.T)
     return np.full((columns, columns), np.inf)

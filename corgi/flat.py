@@ -37,10 +37,10 @@ class Flat:
 
 
 def floats(name: str, what: str, tree: Any) -> Any:
-    """The same containers with float Arrays for leaves, of which there must be an element at least; integers become floats."""
+    """The same containers with float Arrays, converted from integers also, for leaves; with one element at least."""
 
     def as_float(leaf: Any) -> Array:
-        a = _as_array(leaf).detach()
+        a: Array = _as_array(leaf).detach()
         if a.dtype.kind not in "fi":
             raise TypeError(f"{name}: expected floats in {what}, got {a.dtype}")
         return a if a.dtype.kind == "f" else a.astype(get_default_dtype())

@@ -20,9 +20,9 @@ import numpy as np
 from corgi._core import (
     Array,
     NotDifferentiable,
+    arange,
     array,
     broadcast_to,
-    linspace,
     no_tracking,
     ones,
     ones_like,
@@ -38,7 +38,7 @@ from corgi._core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["check_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
@@ -53,12 +53,13 @@ def _is_sequence(tree):
 
 def _only_numbers(values):
     return all(
-        isinstance(value, (float, int, Number)) or (isinstance(value, (list, tuple)) and _only_numbers(value))
+        type(value) is not Array
+        and (isinstance(value, (float, int, Number)) or (isinstance(value, (list, tuple)) and _only_numbers(value)))
         for value in values
     )
 
 
-def _tree_map(function, tree):
+def _tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
     """The same tuples, lists and dicts with `function` of the leaves; None is an empty container."""
     if type(tree) is Array:
         return function(tree)
@@ -70,7 +71,7 @@ def _tree_map(function, tree):
     return None if tree is None else function(tree)
 
 
-def _leaves(tree):
+def _leaves(tree: Any) -> list[Any]:
     if type(tree) is Array:
         return [tree]
     found: list[Any] = []
@@ -78,7 +79,7 @@ def _leaves(tree):
     return found
 
 
-def _refill(tree, leaves):
+def _refill(tree: Any, leaves: Iterator[Any]) -> Any:
     """The containers of `tree` with the next leaves of an iterator."""
     return _tree_map(lambda _: next(leaves), tree)
 
@@ -92,11 +93,11 @@ def _leaf_names(tree, name):
     return [] if tree is None else [name]
 
 
-def _as_array(leaf):
+def _as_array(leaf: Any) -> Array:
     return leaf if type(leaf) is Array else array(leaf)
 
 
-def _leaves_like(tree, like, name, what):
+def _leaves_like(tree: Any, like: Any, name: str, what: str) -> list[Array]:
     """The leaves of `tree` as Arrays, which must have the containers and shapes of `like`."""
     if type(like) is Array:
         leaf = _as_array(tree)
@@ -223,7 +224,7 @@ def _transposed(outputs, inputs):
 
     They are linear, so the cotangents' values do not matter; but zeros would hide a custom op that cannot be differentiated.
     """
-    cotangents = [sqrt(linspace(1.0, 2.0, leaf.size, leaf.dtype)).reshape(leaf.shape).tracked() for leaf in outputs]
+    cotangents = [sqrt(arange(1, leaf.size + 1, 1, leaf.dtype)).reshape(leaf.shape).tracked() for leaf in outputs]
     return vjp_of(outputs, inputs, cotangents, True, True), cotangents
 
 
@@ -249,7 +250,7 @@ def _positions(name, argnums, count):
     return found
 
 
-def _require_callable(name, function):
+def _require_callable(name: str, function: Any) -> None:
     if not callable(function):
         raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
 
@@ -262,7 +263,9 @@ def _require_scalar(trace):
         )
 
 
-def _differentiated(name, function, argnums, has_aux, args, kwargs):
+def _differentiated(
+    name: str, function: Any, argnums: int | Sequence[int], has_aux: bool, args: Any, kwargs: Any
+) -> tuple[Any, Any]:
     """The trace of a scalar function, and its gradient."""
     trace = _Trace(name, function, args, kwargs, _positions(name, argnums, len(args)), has_aux)
     _require_scalar(trace)
@@ -456,6 +459,8 @@ def _jacobian_blocks(trace, output):
 
 def _unit_vectors(x):
     """Arrays like x, each with a one in another place, in order."""
+    if x.size == 1:
+        return [ones_like(x)]
     window = pad(ones((1,), dtype=x.dtype), x.size - 1)  # every unit vector is a part of it
     return [reshape(window[i : i + x.size], x.shape) for i in range(x.size - 1, -1, -1)]
 

@@ -55,8 +55,8 @@ def levenberg_marquardt(
 ) -> Outcome:
     """Minimize norm(r(x)) in a trust region norm(D (x - current)) <= radius, as J. J. More's Algorithm 7.1 (1978) does.
 
-    D is made of the largest norms yet of the Jacobian's columns, which makes the method invariant under changes of the parameters'
-    units. Tests and constants are those of MINPACK's lmder.
+    D is made of the largest norms yet of the Jacobian's columns, which makes the method invariant under changes of the
+    parameters' units. Tests and constants are those of MINPACK's lmder.
 
     Raises
     ------
@@ -78,11 +78,11 @@ def levenberg_marquardt(
         return Outcome(here.x, here.residuals, jacobian, norm, iterations, evaluations, converged, message)
 
     while True:
-        lengths = _lengths(jacobian)
+        lengths = column_norms(jacobian)
         scale = np.maximum(scale, np.where((lengths == 0) & (scale == 0), 1.0, lengths))
         if math.isnan(radius):
             radius = FIRST_RADIUS * (_norm(scale * here.x) or 1.0)
-        triangle = np.linalg.qr(np.column_stack([jacobian, here.residuals]), mode="r")
+        triangle = np.asarray(np.linalg.qr(np.column_stack([jacobian, here.residuals]), mode="r"))
         a, b = triangle[:, :-1] / scale, triangle[:, -1]  # the linear model: norm(a @ z + b) is that of r + J @ (z / scale)
         gradient = b @ a
         free = ~((here.x <= lower) & (gradient > 0) | (here.x >= upper) & (gradient < 0))
@@ -130,26 +130,28 @@ def levenberg_marquardt(
 
 def _norm(v: Vector) -> float:
     """The Euclidean norm, also where squares are too large or too small for floats."""
-    square = float(v @ v)
+    with np.errstate(over="ignore"):
+        square = float(v @ v)
     if 1e-280 < square < 1e280:
         return math.sqrt(square)
     largest = float(np.abs(v).max(initial=0.0))
     return largest * float(np.linalg.norm(v / largest)) if 0 < largest < math.inf else largest
 
 
-def _lengths(matrix: Vector) -> Vector:
-    """The norms of the columns."""
+def column_norms(matrix: Vector) -> Vector:
+    """The norms of a matrix's columns."""
     squares = np.einsum("ij,ij->j", matrix, matrix)
     if ((squares > 1e-280) & (squares < 1e280)).all():
-        return np.sqrt(squares)
+        lengths: Vector = np.sqrt(squares)
+        return lengths
     return np.array([_norm(column) for column in matrix.T])
 
 
 class TrustRegion:
     """The problem of making norm(a @ z + b) least under norm(z) <= radius, in terms of a's singular values.
 
-    `offset` is the norm of b's part that z can reach: with norm(r), that of the whole, it gives the relative offset of Bates & Watts
-    (A relative offset orthogonality convergence criterion for nonlinear least squares, 1981).
+    `offset` is the norm of b's part that z can reach: with norm(r), that of the whole, it gives the relative offset of Bates
+    & Watts (A relative offset orthogonality convergence criterion for nonlinear least squares, 1981).
     """
 
     def __init__(self, a: Vector, b: Vector) -> None:
@@ -196,7 +198,7 @@ def _step_in_box(
     upper: Vector,
     free: npt.NDArray[np.bool_],
 ) -> tuple[Vector, bool, bool]:
-    """Where the best step within radius and bounds leads; whether the radius does not matter, and whether bounds cut it short.
+    """Where the best step within radius and bounds leads; whether the radius does not matter; whether bounds cut it short.
 
     What the step would lead out goes to its bound and stays there, and the step of the rest is found anew.
     """

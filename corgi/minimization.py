@@ -50,8 +50,8 @@ def minimize(
     Returns
     -------
     Minimum
-        With `x`, `value`, `gradient`, `iterations`, `evaluations`, `converged` and `message`. Nothing is raised if the search
-        does not converge.
+        With `x`, `value`, `gradient`, `iterations`, `evaluations`, `converged` and `message`. Nothing is raised if the
+        search does not converge.
 
     Raises
     ------

@@ -27,8 +27,11 @@ class Count(Setting):
     """An attribute that holds a whole number of at least 1."""
 
     def __set__(self, instance: object, value: float) -> None:
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{type(instance).__name__}: expected {self.name} to be an int of at least 1, got {value!r}")
+        owner = type(instance).__name__
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{owner}: expected an int for {self.name}, got {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"{owner}: expected {self.name} of at least 1, got {value}")
         instance.__dict__[self.name] = int(value)
 
     if TYPE_CHECKING:
@@ -75,10 +78,10 @@ class Minimum:
 class LBFGS(Optimizer):
     """Limited-memory BFGS with a line search for the strong Wolfe conditions.
 
-    A step goes along d = -H g, where g is the gradient and H approximates the inverse of the Hessian. H is made from the last
-    changes of the parameters, s, and of the gradient, y, by the two-loop recursion, which begins with the diagonal
-    s.y / y.y (Nocedal & Wright, Numerical Optimization, 2nd ed., Algorithms 7.4 and 7.5, equation 7.20). The length of the
-    step is found by Algorithms 3.5 and 3.6. The function should be the same at each evaluation: use the whole of the data, or
+    A step goes along d = -H g, where g is the gradient and H approximates the inverse of the Hessian. H is made from the
+    last changes of the parameters, s, and of the gradient, y, by the two-loop recursion, which begins with the diagonal s.y
+    / y.y (Nocedal & Wright, Numerical Optimization, 2nd ed., Algorithms 7.4 and 7.5, equation 7.20). The length of the step
+    is found by Algorithms 3.5 and 3.6. The function should be the same at each evaluation: use the whole of the data, or
     large batches and few iterations for each.
 
     Parameters
@@ -148,8 +151,8 @@ class LBFGS(Optimizer):
         ----------
         parameters : iterable of Arrays
         closure : callable
-            ``closure()`` computes the loss for the values that the parameters have, and its gradients, as `Array.backward` or
-            `Model.backward` leave them; it returns the loss.
+            ``closure()`` computes the loss for the values that the parameters have, and its gradients, as `Array.backward`
+            or `Model.backward` leave them; it returns the loss.
 
         Returns
         -------
@@ -260,7 +263,7 @@ class LBFGS(Optimizer):
                 return end(True, "the change of the value is within its tolerance")
 
     def _direction(self, gradient: Array) -> Array:
-        """Minus the approximate inverse of the Hessian times the gradient, or minus the gradient if that does not descend."""
+        """Minus the approximate inverse Hessian times the gradient, or minus the gradient if that does not descend."""
         q, factors = gradient, []
         for s, y, sy in reversed(self._changes):
             factors.append(_dot(s, q) / sy)

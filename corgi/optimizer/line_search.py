@@ -36,9 +36,9 @@ def strong_wolfe(at: Callable[[float], Point], start: Point, first: float, noise
 
         f(t) <= f(0) + c1 * t * s(0)        abs(s(t)) <= c2 * abs(s(0))
 
-    The search is their Algorithms 3.5 and 3.6 with cubic interpolation. Values that differ by no more than `noise` are taken for
-    equal, and slopes decide (Hager & Zhang 2005, equation 4.1): near a minimum values lose all their digits first. Where value
-    or slope is NaN or infinite the step was too long.
+    The search is their Algorithms 3.5 and 3.6 with cubic interpolation. Values that differ by no more than `noise` are taken
+    for equal, and slopes decide (Hager & Zhang 2005, equation 4.1): near a minimum values lose all their digits first. Where
+    value or slope is NaN or infinite the step was too long.
     """
 
     def lowers(p: Point) -> bool:
