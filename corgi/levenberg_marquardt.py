@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float64]
 
-FIRST_RADIUS = 1.0  # in units of norm(D x); the 100 of MINPACK lets a first step go too far
+FIRST_RADIUS = 1.0  # in units of norm(D x), or if that is 0 of norm(r); the 100 of MINPACK lets a first step go too far
 LEAST_QUALITY = 1e-4  # of a step that is taken: the reduction of the sum of squares, as a part of what the linear model says
 
 
@@ -81,7 +81,7 @@ def levenberg_marquardt(
         lengths = column_norms(jacobian)
         scale = np.maximum(scale, np.where((lengths == 0) & (scale == 0), 1.0, lengths))
         if math.isnan(radius):
-            radius = FIRST_RADIUS * (_norm(scale * here.x) or 1.0)
+            radius = FIRST_RADIUS * (_norm(scale * here.x) or norm)
         triangle = np.asarray(np.linalg.qr(np.column_stack([jacobian, here.residuals]), mode="r"))
         a, b = triangle[:, :-1] / scale, triangle[:, -1]  # the linear model: norm(a @ z + b) is that of r + J @ (z / scale)
         gradient = b @ a
@@ -181,7 +181,7 @@ class TrustRegion:
             if abs(excess) <= 0.01:
                 break
             least, most = (l, most) if excess > 0 else (least, l)
-            l += excess * size * size / float((z * z / (s * s + l)).sum())
+            l += excess * size * size / (float((z * z / (s * s + l)).sum()) or math.inf)
             if not least < l < most:
                 l = max(1e-3 * most, math.sqrt(least * most))
         return -(z * (radius / size)) @ self.vt, False
