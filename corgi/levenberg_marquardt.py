@@ -181,7 +181,7 @@ class TrustRegion:
             if abs(excess) <= 0.01:
                 break
             least, most = (l, most) if excess > 0 else (least, l)
-            l += excess * size * size / (float((z * z / (s * s + l)).sum()) or math.inf)
+            l += excess / float((np.square(z / size) / (s * s + l)).sum())
             if not least < l < most:
                 l = max(1e-3 * most, math.sqrt(least * most))
         return -(z * (radius / size)) @ self.vt, False
