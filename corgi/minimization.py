@@ -25,7 +25,7 @@ def minimize(
     *,
     max_iterations: int = 1000,
     gradient_tolerance: float = 1e-7,
-    change_tolerance: float = 1e-12,
+    change_tolerance: float = 0.0,
     history: int = 10,
 ) -> Minimum:
     """A minimum of a function, searched along its gradients, which differentiation gives.

@@ -130,7 +130,7 @@ class LBFGS(Optimizer):
         learning_rate: float = 1.0,
         max_iterations: int = 20,
         gradient_tolerance: float = 1e-7,
-        change_tolerance: float = 1e-12,
+        change_tolerance: float = 0.0,
         history: int = 10,
     ) -> None:
         super().__init__(learning_rate)
@@ -239,27 +239,32 @@ class LBFGS(Optimizer):
         if self._changes and self._changes[0][0].shape != x.shape:
             self._changes.clear()
         while True:
-            if absolute(here.gradient).max() <= self.gradient_tolerance:
+            largest = float(absolute(here.gradient).max())
+            if largest <= self.gradient_tolerance:
                 return end(True, "the gradient is within its tolerance")
             if iterations == self.max_iterations:
                 return end(False, f"the limit of {iterations} iterations was reached")
             direction = self._direction(here.gradient)
             start = here._replace(step=0.0, slope=_dot(here.gradient, direction))
-            length = 1.0 if self._changes else min(1.0, 1.0 / float(absolute(here.gradient).sum()))
+            length = 1.0 if self._changes else 1.0 / math.sqrt(-start.slope)
             found = strong_wolfe(at, start, self.learning_rate * length, 4 * epsilon * abs(here.value))
-            if found is None and self._changes:
+            change = abs(start.value - found.value) if found else 0.0
+            small = change <= max(self.change_tolerance, epsilon) * abs(start.value)
+            if found is None or (small and found.slope < CURVATURE * start.slope):
+                if not self._changes:
+                    return end(False, "no step along the negative gradient lowers the value any further")
+                curvature = max(_dot(y, y) / sy for _, y, sy in self._changes)
+                if largest <= 10 * epsilon * curvature * float(absolute(x).max()):  # what rounding x makes of the gradient
+                    return end(True, "the gradient is as small as rounding errors let it be")
                 self._changes.clear()  # and try the direction of steepest descent
                 continue
-            if found is None:
-                return end(False, "no step along the negative gradient lowers the value any further")
             iterations += 1
             s = found.step * direction
             self._remember(s, found.gradient - here.gradient)
             x, here = x + s, found
-            change = abs(start.value - here.value)
             if here.slope < CURVATURE * start.slope and found.step > 1e6 * length:
                 return end(False, "the value falls along a line as far as one can see; it may have no minimum")
-            if change <= max(self.change_tolerance, epsilon) * max(abs(start.value), abs(here.value)):
+            if small:
                 return end(True, "the change of the value is within its tolerance")
 
     def _direction(self, gradient: Array) -> Array:

@@ -43,7 +43,7 @@ def strong_wolfe(at: Callable[[float], Point], start: Point, first: float, noise
 
     def lowers(p: Point) -> bool:
         wolfe = p.value <= start.value + DECREASE * p.step * start.slope
-        approximate = p.value <= start.value + noise and p.slope <= (2 * DECREASE - 1) * start.slope
+        approximate = abs(p.value - start.value) <= noise and p.slope <= (2 * DECREASE - 1) * start.slope
         return p.finite and (wolfe or approximate)
 
     if not first > 0:
