@@ -43,7 +43,7 @@ def minimize(
     gradient_tolerance : float
         The search has converged when no element of the gradient is larger in absolute value.
     change_tolerance : float
-        It has also when a step changes the value by no more than this part of it; rounding errors of the dtype at least.
+        It has also when a step changes the value by less than this part of it, or ten steps by rounding errors alone.
     history : int
         Number of steps to remember, at least 1.
 

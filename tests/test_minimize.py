@@ -1,4 +1,4 @@
-"""minimize and the optimizer LBFGS: test functions with known minima, SciPy's L-BFGS-B, PyTorch's LBFGS, and what goes wrong."""
+"""minimize and the optimizer LBFGS: functions with known minima, SciPy's L-BFGS-B, PyTorch's LBFGS, and what goes wrong."""
 
 import copy
 import math
@@ -142,7 +142,8 @@ def test_final_values_against_pytorch(dtype):
     kind = getattr(torch, dtype)
     data, signs = torch.tensor(x, dtype=kind), torch.tensor(labels, dtype=kind)
     weight, bias = torch.zeros(20, dtype=kind, requires_grad=True), torch.zeros((), dtype=kind, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=1000, tolerance_change=1e-12, line_search_fn="strong_wolfe")
+    limits = {"max_iter": 5000, "max_eval": 10000, "tolerance_grad": 1e-10, "tolerance_change": 1e-16}
+    optimizer = torch.optim.LBFGS([weight, bias], line_search_fn="strong_wolfe", **limits)
 
     def closure():
         optimizer.zero_grad()
@@ -319,7 +320,7 @@ def test_several_calls_go_on_with_what_is_known():
         loss.backward()
         return loss
 
-    for calls in range(1, 30):  # noqa: B007
+    for calls in range(1, 30):
         found = optimizer.step([p], closure)
         evaluations += found.evaluations
         if found.converged:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from corgi._core import Array
 
 
+UNSEEN_STEPS = (
+    10  # that change the value by rounding errors, before it counts as the least: gradients can tell when values cannot
+)
+
+
 class Count(Setting):
     """An attribute that holds a whole number of at least 1."""
 
@@ -93,7 +98,7 @@ class LBFGS(Optimizer):
     gradient_tolerance : float
         The search has converged when no element of the gradient is larger.
     change_tolerance : float
-        It has also when a step changes the value by no more than this part of it; rounding errors of the dtype at least.
+        It has also when a step changes the value by less than this part of it, or ten steps by rounding errors alone.
     history : int
         Number of changes to remember.
 
@@ -219,7 +224,7 @@ class LBFGS(Optimizer):
         Array([0., 0.], dtype=float64)
         """
         epsilon = float(np.finfo(x.dtype).eps)
-        iterations = evaluations = 0
+        iterations = evaluations = unseen_steps = 0
 
         def at(step: float) -> Point:
             nonlocal evaluations
@@ -249,8 +254,8 @@ class LBFGS(Optimizer):
             length = 1.0 if self._changes else 1.0 / math.sqrt(-start.slope)
             found = strong_wolfe(at, start, self.learning_rate * length, 4 * epsilon * abs(here.value))
             change = abs(start.value - found.value) if found else 0.0
-            small = change <= max(self.change_tolerance, epsilon) * abs(start.value)
-            if found is None or (small and found.slope < CURVATURE * start.slope):
+            unseen = change <= epsilon * abs(start.value)
+            if found is None or (unseen and found.slope < CURVATURE * start.slope):
                 if not self._changes:
                     return end(False, "no step along the negative gradient lowers the value any further")
                 curvature = max(_dot(y, y) / sy for _, y, sy in self._changes)
@@ -264,8 +269,11 @@ class LBFGS(Optimizer):
             x, here = x + s, found
             if here.slope < CURVATURE * start.slope and found.step > 1e6 * length:
                 return end(False, "the value falls along a line as far as one can see; it may have no minimum")
-            if small:
+            if change < self.change_tolerance * abs(start.value):
                 return end(True, "the change of the value is within its tolerance")
+            unseen_steps = unseen_steps + 1 if unseen else 0
+            if unseen_steps == UNSEEN_STEPS:
+                return end(True, "the change of the value is within rounding errors")
 
     def _direction(self, gradient: Array) -> Array:
         """Minus the approximate inverse Hessian times the gradient, or minus the gradient if that does not descend."""
