@@ -62,7 +62,7 @@ class Fit:
     --------
     >>> import corgi
     >>> fit = corgi.curve_fit(lambda x, a, b: a * x + b, [0.0, 1.0, 2.0, 3.0], [1.0, 3.0, 4.0, 6.0], [0.0, 0.0])
-    >>> fit.parameters.round(6), fit.errors.round(6), fit.converged
+    >>> corgi.round(fit.parameters, 6), corgi.round(fit.errors, 6), fit.converged
     (Array([1.6, 1.1], dtype=float64), Array([0.141421, 0.264575], dtype=float64), True)
     """
 
@@ -204,8 +204,8 @@ def curve_fit(
     >>> x = corgi.linspace(0.0, 4.0, 9)
     >>> y = 2.5 * corgi.exp(-1.3 * x) + [0.01, -0.02, 0.03, 0.0, -0.01, 0.02, -0.03, 0.0, 0.01]
     >>> popt, pcov = corgi.curve_fit(lambda x, a, b: a * corgi.exp(-b * x), x, y, [1.0, 1.0])
-    >>> popt.round(3)
-    Array([2.506, 1.31 ], dtype=float64)
+    >>> corgi.round(popt, 3)
+    Array([2.505, 1.299], dtype=float64)
     """
     _require_callable("curve_fit", f)
     data = _as_array(y).detach()
@@ -297,10 +297,10 @@ def _box(name: str, bounds: Bounds, tree: Any) -> tuple[Vector, Vector]:
             leaves = _leaves_like(bound, tree, name, f"{what} bounds")
             box.append(_vector(flat.gather([leaf.astype(t) for leaf, t in zip(leaves, flat.dtypes, strict=True)])))
     lower, upper = box
-    if not (lower < upper).all():
-        raise ValueError(f"{name}: expected lower bounds below the upper ones, got {lower.tolist()} and {upper.tolist()}")
-    if not ((lower <= start) & (start <= upper)).all():
-        raise ValueError(f"{name}: expected p0 within bounds {lower.tolist()} and {upper.tolist()}, got {start.tolist()}")
+    for i in np.flatnonzero(~(lower < upper)):
+        raise ValueError(f"{name}: expected lower bounds below upper ones, got {lower[i]} and {upper[i]} for parameter {i}")
+    for i in np.flatnonzero(~((lower <= start) & (start <= upper))):
+        raise ValueError(f"{name}: expected parameter {i} of p0 in its bounds [{lower[i]}, {upper[i]}], got {start[i]}")
     return lower, upper
 
 

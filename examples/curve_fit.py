@@ -1,57 +1,38 @@
-"""Fits a damped oscillation to noisy data by Newton's method, with exact second derivatives.
+"""Fits a certified problem of the National Institute of Standards and Technology, and prints its digits beside ours.
 
-y(t) = amplitude * exp(-decay * t) * cos(frequency * t) is fitted by least squares. A step solves H s = -g with the gradient
-g and the Hessian H. Far from the minimum H need not be positive definite, so its eigenvalues are made positive, and a step
-that does not help is halved (Nocedal & Wright, Numerical Optimization, 2nd ed., section 3.4).
+Rat43 (Ratkowsky, Nonlinear Regression Modeling, 1983, pp. 62 and 88) is the growth of onions, dry weight against time. NIST
+counts it among the difficult ones, and certifies parameters and standard errors to 11 digits:
+https://www.itl.nist.gov/div898/strd/nls/data/ratkowsky3.shtml
 """
 
 import numpy as np
 
 import corgi
 
-TRUE = np.array([2.0, 0.3, 4.0])
+TIME = np.arange(1.0, 16.0)
+WEIGHT = np.array(
+    [16.08, 33.83, 65.80, 97.20, 191.55, 326.20, 386.87, 520.53, 590.03, 651.92, 724.93, 699.56, 689.96, 637.56, 717.41]
+)
+START = [100.0, 10.0, 1.0, 1.0]
+PARAMETERS = [6.9964151270e02, 5.2771253025e00, 7.5962938329e-01, 1.2792483859e00]
+ERRORS = [1.6302297817e01, 2.0828735829e00, 1.9566123451e-01, 6.8761936385e-01]
+SUM_OF_SQUARES = 8.7864049080e03
 
 
-def curve(p, t):
-    amplitude, decay, frequency = p
-    return amplitude * corgi.exp(-decay * t) * corgi.cos(frequency * t)
-
-
-def newton(cost, p, steps=30, tolerance=1e-10):
-    """A minimum of a function of one array, near p."""
-    value_and_gradient, hessian = corgi.value_and_grad(cost), corgi.hessian(cost)
-    for step in range(1, steps + 1):
-        value, gradient = value_and_gradient(p)
-        size = float(np.linalg.norm(gradient))
-        print(f"step {step:2}: cost {value.item():.3e}, norm of the gradient {size:.1e}")
-        if size < tolerance:
-            return p
-        eigenvalues, vectors = np.linalg.eigh(hessian(p))
-        steepness = np.maximum(np.abs(eigenvalues), 1e-6 * np.abs(eigenvalues).max())
-        direction = corgi.array(-vectors @ ((vectors.T @ gradient.numpy()) / steepness))
-        length = 1.0
-        while cost(p + length * direction).item() > value.item() and length > 1e-8:
-            length /= 2
-        p = p + length * direction
-    return p
+def growth(time, limit, shift, rate, shape):
+    return limit / (1 + np.exp(shift - rate * time)) ** (1 / shape)
 
 
 def main():
-    random = np.random.default_rng(0)
-    t = corgi.linspace(0.0, 5.0, 200)
-    data = curve(corgi.array(TRUE), t) + corgi.array(random.normal(0.0, 0.05, 200))
+    fit = corgi.curve_fit(growth, TIME, WEIGHT, START)
 
-    def cost(p):
-        return corgi.mean(corgi.square(curve(p, t) - data))
-
-    p = newton(cost, corgi.array([1.0, 0.1, 3.7]))
-
-    # The inverse of the Hessian at the minimum gives the standard errors of the parameters.
-    residual = cost(p).item() * 200 / (200 - 3)
-    errors = np.sqrt(np.diag(np.linalg.inv(corgi.hessian(cost)(p))) * 2 * residual / 200)
-    for name, value, error, true in zip(("amplitude", "decay", "frequency"), p.tolist(), errors, TRUE, strict=True):
-        print(f"{name:9} {value:7.4f} +- {error:.4f} (true: {true})")
-    return p.tolist(), errors.tolist()
+    print(f"{'':14} {'certified':>17} {'found':>17}   {'certified error':>17} {'found error':>17}")
+    columns = ("limit", "shift", "rate", "shape"), PARAMETERS, fit.parameters.tolist(), ERRORS, fit.errors.tolist()
+    for name, value, found, error, found_error in zip(*columns, strict=True):
+        print(f"{name:14} {value:17.10e} {found:17.10e}   {error:17.10e} {found_error:17.10e}")
+    print(f"sum of squares {SUM_OF_SQUARES:17.10e} {fit.sum_of_squares:17.10e}")
+    print(f"{fit.iterations} steps, {fit.evaluations} evaluations: {fit.message}")
+    return fit
 
 
 if __name__ == "__main__":

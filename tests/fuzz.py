@@ -36,6 +36,10 @@ def total(x):
     return corgi.sum(corgi.square(x))
 
 
+def line(x, a, b):
+    return a * x + b
+
+
 def no_gradient(arrays, tracked, delta):
     return [None] * len(arrays)
 
@@ -66,6 +70,7 @@ CALLS = {
     "conv": (IMAGES, FILTERS, 1),
     "cross_entropy": (P, arr([0, 1])),
     "cumsum": (A, 0),
+    "curve_fit": (line, [1.0, 2.0, 4.0], V, arr([1.0, 1.0])),
     "default_dtype": ("float32",),
     "dense": (A, A, arr([1.0, 2.0]), "relu"),
     "diagonal": (A, 1, 0, 1),
@@ -84,6 +89,7 @@ CALLS = {
     "isclose": (V, V, 1e-5, 1e-8),
     "jacobian": (total, 0),
     "jvp": (total, V, V),
+    "least_squares": (corgi.sin, V),
     "linspace": (0, 1, 5, "float32"),
     "log_softmax": (A, 1),
     "logsumexp": (A, 1),
@@ -92,6 +98,7 @@ CALLS = {
     "max_pool": (IMAGES, 2, 1),
     "mean": (A, 1),
     "min": (A, 1),
+    "minimize": (total, V),
     "moveaxis": (A, 0, 1),
     "norm": (A, 1),
     "num_threads": (1,),
@@ -144,6 +151,7 @@ CALLS["abs"] = CALLS["absolute"]
 NOT_CALLED = {
     *(
         "Array",
+        "Fit",
         "Model",
         "activation",
         "bool_",
@@ -160,7 +168,7 @@ NOT_CALLED = {
 
 KEEP_ARRAYS = {
     *("Adam().load_state_dict", "Adam().set", "Adam().step", "Average().load_state_dict", "GradientDescent().step"),
-    *("Model().backward", "Model().forward", "_core.optimizer_step"),
+    *("LBFGS().step", "Model().backward", "Model().forward", "_core.optimizer_step"),
 }
 
 OTHER_CALLS = {
@@ -199,6 +207,7 @@ OTHER_CALLS = {
     "schedule.Plateau": (0.1, 10, 1e-4, True, 0, 0.0, False),
     "schedule.StepDecay": ([1, 4], 0.1),
     "schedule.WarmUp": (4, corgi.schedule.Exponential(0.5), 0.0),
+    "optimizer.LBFGS": (1.0, 20, 1e-7, 0.0, 10),
     "Model": ([corgi.layer.Dense(2, 2)], corgi.optimizer.Adam(), corgi.cost.mse),
     "_core._restore": (bytes(24), (3,), "float64", False),
     "_core.vjp_of": ([V], [V], [V]),
@@ -250,6 +259,7 @@ OBJECTS = {  # not in the package under a name
     "GradientDescent().step": (corgi.optimizer.GradientDescent(0.1, 0.9).step, ([V.copy()],)),
     "Plateau().load_state_dict": (corgi.schedule.Plateau().load_state_dict, ({"value": 1.0, "bad": 0, "cooling": 0},)),
     "Plateau().report": (corgi.schedule.Plateau().report, (1.0,)),
+    "LBFGS().step": (corgi.optimizer.LBFGS(max_iterations=5).step, ([V.copy()], lambda: 1.0)),
     "MaxPool()": (corgi.layer.MaxPool(2), (IMAGES,)),
     "Model().backward": (lambda x: (MODEL.forward(P), MODEL.backward(x)), (P,)),
     "Model().forward": (MODEL.forward, (P,)),

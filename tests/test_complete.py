@@ -19,8 +19,11 @@ from .test_docs import examples, modules, public_objects
 ROOT = pathlib.Path(__file__).parent.parent
 CREATION = {"array", "arr", "zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "eye", "arange", "linspace"}
 DIFFERENTIATION = {"grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian", "hvp", "check_gradient", "op"}
+FITTING = {"curve_fit", "least_squares", "minimize"}
 SETTINGS = {"set_default_dtype", "get_default_dtype", "default_dtype", "set_num_threads", "get_num_threads", "num_threads"}
-NOT_OPS = CREATION | DIFFERENTIATION | SETTINGS | {"assign", "seed", "blas_backend", "show_config", "pointwise_table"}
+NOT_OPS = (
+    CREATION | DIFFERENTIATION | FITTING | SETTINGS | {"assign", "seed", "blas_backend", "show_config", "pointwise_table"}
+)
 
 
 def is_function(value):

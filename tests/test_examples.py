@@ -17,7 +17,8 @@ def result_of(name):
 
 
 def test_all_are_here():
-    assert [s.name for s in SCRIPTS] == ["conv_net.py", "curve_fit.py", "custom_op.py", "digits.py", "dynamic_graph.py"]
+    names = ["conv_net.py", "curve_fit.py", "custom_op.py", "digits.py", "dynamic_graph.py", "newton.py"]
+    assert [s.name for s in SCRIPTS] == names
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.name)
@@ -46,6 +47,14 @@ def test_custom_op():
 
 
 def test_curve_fit():
-    values, errors = result_of("curve_fit.py")
+    script = runpy.run_path(str(FOLDER / "curve_fit.py"))
+    fit = script["main"]()
+    assert fit.parameters.tolist() == pytest.approx(script["PARAMETERS"], rel=1e-6)
+    assert fit.errors.tolist() == pytest.approx(script["ERRORS"], rel=1e-6)
+    assert fit.sum_of_squares == pytest.approx(script["SUM_OF_SQUARES"], rel=1e-10)
+
+
+def test_newton():
+    values, errors = result_of("newton.py")
     for value, error, true in zip(values, errors, (2.0, 0.3, 4.0), strict=True):
         assert abs(value - true) < 4 * error < 0.1

@@ -112,6 +112,19 @@ def test_hessian():
     agree(nested["b"]["b"], 4.0)
 
 
+def test_custom_op_whose_gradient_is_computed_elsewhere():
+    """It can be differentiated once; a second time is an error, not zero, and a Jacobian does without."""
+    sine = corgi.op(lambda x: np.sin(x.numpy()), lambda arrays, tracked, delta: [np.cos(arrays[0]).numpy() * delta.numpy()])
+    x, t = arr([0.3, 0.5]), corgi.linspace(0.0, 1.0, 8)
+    agree(grad(lambda x: sine(x * x).sum())(x), 2 * x.numpy() * np.cos(x.numpy() ** 2))
+    agree(grad(lambda x: sine(x * x).sum())(x.copy().tracked()).detach(), 2 * x.numpy() * np.cos(x.numpy() ** 2))
+    with pytest.raises(TypeError, match="<lambda>: expected backward to compute with corgi's operations"):
+        jvp(lambda x: sine(x * x), x, [1.0, 0.0])
+    agree(jacobian(lambda x: sine(x[0] * t + x[1]))(x), jacobian(lambda x: corgi.sin(x[0] * t + x[1]))(x))
+    without = corgi.op(lambda x: corgi.sign(x), lambda arrays, tracked, delta: [np.zeros(arrays[0].shape)])
+    agree(jvp(lambda x: without(x) * x, x, [1.0, 0.0])[1], [1.0, 0.0])
+
+
 def test_hvp_is_the_hessian_times_the_vector():
     a, x, v = RNG.standard_normal((4, 4)), RNG.standard_normal(4), RNG.standard_normal(4)
     f = lambda x: corgi.sin(arr(a) @ x).sum()  # noqa: E731

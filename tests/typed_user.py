@@ -5,7 +5,7 @@ import numpy as np
 import corgi
 from corgi import Array, Model, activation, array, cost, initializer, schedule
 from corgi.layer import Conv, Dense, Flatten, Layer, MaxPool
-from corgi.optimizer import Adam, AdamW, Average, GradientDescent, Lion, Optimizer, clip_norm
+from corgi.optimizer import LBFGS, Adam, AdamW, Average, GradientDescent, Lion, Optimizer, clip_norm
 
 
 def network(x: Array, weights: list[Array]) -> Array:
@@ -118,6 +118,19 @@ pulled: Array = pullback(1.0)[0]
 value, tangent = corgi.jvp(cubic, (1.0, 2.0), (1.0, 0.0))
 product: Array = corgi.hvp(corgi.square, 1.0, 1.0)
 corgi.check_gradient(cubic, [1.0], 2.0, order=1, samples=5)
+
+# ---- fits and minima
+
+
+def decay(x: Array, a: Array, b: Array) -> Array:
+    return a * np.exp(-b * x)
+
+
+popt, pcov = corgi.curve_fit(decay, [0.0, 1.0, 2.0], np.ones(3), sigma=0.1, bounds=(0.0, [1.0, np.inf]))
+fit: corgi.Fit = corgi.least_squares(corgi.sin, {"a": 1.0}, tolerance=1e-6)
+print(fit.errors["a"], fit.covariance.shape, fit.sum_of_squares / 2, fit.message.upper(), fit.converged)
+minimum: corgi.optimizer.Minimum = corgi.minimize(lambda p: corgi.sum(p * p), [1.0, 2.0], history=5)
+lowest: float = minimum.value + LBFGS(max_iterations=5).step(first.parameters(), lambda: 1.0).value
 
 # ---- functions written in Python, settings
 

@@ -118,8 +118,8 @@ class LBFGS(Optimizer):
     ...     loss.backward()
     ...     return loss
     >>> result = corgi.optimizer.LBFGS(max_iterations=100).step([p], closure)
-    >>> result.converged, p.round(6)
-    (True, Array([1., 1.], dtype=float64, tracked))
+    >>> result.converged, corgi.round(p.detach(), 6)
+    (True, Array([1., 1.], dtype=float64))
 
     With a model: ``optimizer.step(model.parameters(), closure)``, where the closure calls ``model.forward(x)`` and returns
     ``model.backward(target)``.
@@ -220,8 +220,8 @@ class LBFGS(Optimizer):
         Examples
         --------
         >>> import corgi
-        >>> corgi.optimizer.LBFGS().descend(lambda x: (float(x @ x), 2 * x), corgi.arr([3.0, 4.0])).x
-        Array([0., 0.], dtype=float64)
+        >>> corgi.optimizer.LBFGS().descend(lambda x: (float(x @ x), 2 * x), corgi.arr([4.0])).x
+        Array([0.], dtype=float64)
         """
         epsilon = float(np.finfo(x.dtype).eps)
         iterations = evaluations = unseen_steps = 0

@@ -26,6 +26,7 @@ class Point(NamedTuple):
 
     @property
     def finite(self) -> bool:
+        """Whether the function has a value and a slope there."""
         return math.isfinite(self.value) and math.isfinite(self.slope)
 
 
