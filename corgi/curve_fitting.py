@@ -1,6 +1,6 @@
 """Least squares: curves fitted to data by the method of Levenberg and Marquardt, with exact Jacobians.
 
-Above: users.  Below: differentiation; NumPy's QR and singular value decompositions.
+Above: users.  Below: differentiation, the method.
 """
 
 from __future__ import annotations
@@ -324,6 +324,7 @@ def _fit(
     if isinstance(max_iterations, bool) or not isinstance(max_iterations, Integral) or max_iterations < 1:
         raise ValueError(f"{name}: expected max_iterations of at least 1, got {max_iterations!r}")
     flat = Flat(_leaves(tree))
+    start = _vector(flat.gather(_leaves(tree)))
 
     def evaluate(vector: Vector) -> Evaluation:
         leaves = flat.scatter(array(vector))
@@ -339,16 +340,17 @@ def _fit(
                     f"{name}: expected a function of the parameters made of corgi's operations, got one that does not "
                     "depend on them through these; were they converted with numpy() or float()?"
                 )
-            rows = []
+            matrix, first = np.empty((r.size, start.size), order="F"), 0
             for output in trace.outputs:
-                blocks = zip(_jacobian_blocks(trace, output), trace.inputs, strict=True)
-                rows.append(concatenate([reshape(block, (output.size, x.size)) for block, x in blocks], 1))
-            return _vector(concatenate(rows))
+                blocks = [block.numpy().reshape(output.size, -1) for block in _jacobian_blocks(trace, output) if block.size]
+                if blocks:
+                    np.concatenate(blocks, axis=1, out=matrix[first : first + output.size])
+                first += output.size
+            return matrix
 
         return Evaluation(_vector(flat.gather(leaves)), _vector(r), derivatives)
 
     epsilon = float(np.finfo(flat.dtype).eps)
-    start = _vector(flat.gather(_leaves(tree)))
     found = levenberg_marquardt(evaluate, start, *box, max(float(tolerance), epsilon), int(max_iterations), name)
     spare = found.residuals.size - start.size
     variance = 1.0 if absolute_sigma else found.norm * found.norm / spare if spare > 0 else math.inf

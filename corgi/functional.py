@@ -481,7 +481,8 @@ def _jacobian_columns(trace, output):
             blocks.append(zeros(output.shape + x.shape, dtype=x.dtype))
             continue
         columns = [_pull([pulled], cotangents, [unit], trace.beyond)[0] for unit in _unit_vectors(x)]
-        blocks.append(reshape(stack(columns, -1), output.shape + x.shape).astype(x.dtype))
+        block = columns[0] if len(columns) == 1 else stack(columns, -1)
+        blocks.append((block if x.ndim == 0 else reshape(block, output.shape + x.shape)).astype(x.dtype))
     return blocks
 
 

@@ -1,6 +1,6 @@
 """The method of Levenberg and Marquardt: the least sum of squares of residuals, within bounds.
 
-Above: `curve_fit`, `least_squares`.  Below: NumPy's QR and singular value decompositions; vectors of float64.
+Above: `curve_fit`, `least_squares`.  Below: NumPy's singular value decomposition; vectors of float64.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Vector = npt.NDArray[np.float64]
 
 FIRST_RADIUS = 1.0  # in units of norm(D x), or if that is 0 of norm(r); the 100 of MINPACK lets a first step go too far
+SAFE_SQUARES = 1e-8  # the ratio of squared singular values down to which a.T @ a gives them as well as a, and sooner
 LEAST_QUALITY = 1e-4  # of a step that is taken: the reduction of the sum of squares, as a part of what the linear model says
 
 
@@ -70,6 +71,7 @@ def levenberg_marquardt(
             raise ValueError(f"{name}: expected finite {what} at p0, got {values[~np.isfinite(values)][0]} among them")
     norm = _norm(here.residuals)
     scale = np.zeros(x.size)
+    bounded, everything = bool((lower > -np.inf).any() or (upper < np.inf).any()), np.ones(x.size, bool)
     radius = math.nan
     least_change = max(tolerance**2, np.finfo(np.float64).eps)
     iterations, evaluations = 0, 1
@@ -82,11 +84,14 @@ def levenberg_marquardt(
         scale = np.maximum(scale, np.where((lengths == 0) & (scale == 0), 1.0, lengths))
         if math.isnan(radius):
             radius = FIRST_RADIUS * (_norm(scale * here.x) or norm)
-        triangle = np.asarray(np.linalg.qr(np.column_stack([jacobian, here.residuals]), mode="r"))
-        a, b = triangle[:, :-1] / scale, triangle[:, -1]  # the linear model: norm(a @ z + b) is that of r + J @ (z / scale)
-        gradient = b @ a
-        free = ~((here.x <= lower) & (gradient > 0) | (here.x >= upper) & (gradient < 0))
-        region = TrustRegion(a[:, free], b)
+        region = TrustRegion(jacobian / scale, here.residuals)
+        a, b = region.s[:, None] * region.vt, region.c  # norm(a @ z + b) is that of r + J @ (z / scale), but for a constant
+        free = everything
+        if bounded:
+            gradient = b @ a
+            free = ~((here.x <= lower) & (gradient > 0) | (here.x >= upper) & (gradient < 0))
+            if not free.all():
+                region = TrustRegion(a[:, free], b)
         if region.offset <= tolerance * norm:
             return end(True, "the residuals are orthogonal to their derivatives, within the tolerance")
         moved = False
@@ -141,7 +146,7 @@ def _norm(v: Vector) -> float:
 def column_norms(matrix: Vector) -> Vector:
     """The norms of a matrix's columns."""
     squares = np.einsum("ij,ij->j", matrix, matrix)
-    if ((squares > 1e-280) & (squares < 1e280)).all():
+    if squares.min() > 1e-280 and squares.max() < 1e280:
         lengths: Vector = np.sqrt(squares)
         return lengths
     return np.array([_norm(column) for column in matrix.T])
@@ -155,8 +160,13 @@ class TrustRegion:
     """
 
     def __init__(self, a: Vector, b: Vector) -> None:
-        self.u, self.s, self.vt = np.linalg.svd(a, full_matrices=False)
-        self.c = self.u.T @ b
+        squares, vectors = np.linalg.eigh(a.T @ a)
+        if squares.size and squares[0] > SAFE_SQUARES * squares[-1]:
+            self.s, self.vt = np.sqrt(squares), vectors.T
+            self.c = self.vt @ (b @ a) / self.s
+        else:
+            u, self.s, self.vt = np.linalg.svd(a, full_matrices=False)
+            self.c = b @ u
         self.large = self.s > np.finfo(np.float64).eps * max(a.shape) * self.s.max(initial=0.0)
         self.offset = _norm(self.c[self.large])
 
