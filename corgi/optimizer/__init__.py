@@ -12,13 +12,13 @@ from corgi.optimizer.gradient_descent import GradientDescent
 from corgi.optimizer.lbfgs import LBFGS, Minimum
 
 __all__ = [
+    "LBFGS",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "Average",
     "GradientDescent",
-    "LBFGS",
     "Lion",
     "Minimum",
     "Optimizer",

@@ -9,39 +9,34 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from corgi._core import absolute, assign, axpy, isfinite, zeros_like
 from corgi.flat import Flat
-from corgi.optimizer.base import Optimizer, Setting
+from corgi.optimizer.base import Optimizer
+from corgi.optimizer.checks import Number, listed, whole
 from corgi.optimizer.line_search import CURVATURE, Point, strong_wolfe
 
 if TYPE_CHECKING:
     from corgi._core import Array
 
 
-UNSEEN_STEPS = (
-    10  # that change the value by rounding errors, before it counts as the least: gradients can tell when values cannot
-)
+# Steps that change the value by rounding errors alone, before it counts as the least: gradients can tell when values cannot.
+UNSEEN_STEPS = 10
 
 
-class Count(Setting):
+class Count(Number):
     """An attribute that holds a whole number of at least 1."""
-
-    def __set__(self, instance: object, value: float) -> None:
-        owner = type(instance).__name__
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise TypeError(f"{owner}: expected an int for {self.name}, got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"{owner}: expected {self.name} of at least 1, got {value}")
-        instance.__dict__[self.name] = int(value)
 
     if TYPE_CHECKING:
 
         def __get__(self, instance: object, owner: type | None = None) -> int: ...
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """The value as the attribute holds it."""
+        return whole(value, owner, self.name)
 
 
 @dataclass
@@ -126,8 +121,8 @@ class LBFGS(Optimizer):
     """
 
     max_iterations = Count()
-    gradient_tolerance = Setting()
-    change_tolerance = Setting()
+    gradient_tolerance = Number()
+    change_tolerance = Number()
     history = Count()
 
     def __init__(
@@ -171,13 +166,10 @@ class LBFGS(Optimizer):
         ValueError
             If loss or gradient are not finite at the start.
         """
-        parameters = self._listed(parameters)
+        parameters = listed(parameters, "LBFGS.step")
         if not callable(closure):
             got = "none" if closure is None else type(closure).__name__
             raise TypeError(f"LBFGS.step: expected a closure that computes the loss and its gradients, got {got}")
-        for parameter in parameters:
-            if parameter.dtype.kind != "f":
-                raise TypeError(f"LBFGS.step: expected float arrays, got {parameter.dtype}; convert it with astype(float)")
         if not any(parameter.size for parameter in parameters):
             raise ValueError("LBFGS.step: expected parameters with at least one element, got none")
         flat = Flat(parameters)
