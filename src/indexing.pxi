@@ -253,14 +253,23 @@ cdef inline void spans(const Tensor *t, int axis, isize *outer, isize *inner) no
 cdef Array taken(Array x, Array positions, int axis):
     """x along an axis at checked positions."""
     cdef isize shape[8]
-    cdef isize outer, inner
+    cdef isize outer, inner, k = positions.t.size
     memcpy(shape, x.t.shape, sizeof(shape))
-    shape[axis] = positions.t.size
+    shape[axis] = k
     cdef Array out = wrap(tensor_new(x.t.dtype, x.t.ndim, shape))
+    cdef bint long_one = out.t.size >= APPLY_LONG
+    if long_one:  # other threads run meanwhile
+        x = alias(x)
     cdef Tensor *source = contiguous(x.t)
     spans(source, axis, &outer, &inner)
-    kernels.take(source.data, <int64_t *> positions.t.data, out.t.data, outer, source.shape[axis], positions.t.size,
-                 inner * itemsize(source.dtype))
+    inner *= itemsize(source.dtype)
+    cdef char *data = out.t.data
+    cdef int64_t *index = <int64_t *> positions.t.data
+    if long_one:
+        with nogil:
+            kernels.take(source.data, index, data, outer, source.shape[axis], k, inner)
+    else:
+        kernels.take(source.data, index, data, outer, source.shape[axis], k, inner)
     tensor_release(source)
     cdef Node *n = record(out, x, taken_vjp, b"take")
     if n != NULL:

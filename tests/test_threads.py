@@ -137,7 +137,7 @@ def test_two_threads_compute_at_once():
 
 def test_values_outlive_their_arrays_while_threads_compute():
     """One thread replaces the values that another computes with."""
-    w = corgi.ones(BIG).tracked()
+    w, backwards = corgi.ones(BIG).tracked(), corgi.arange(BIG - 1, -1, -1)
 
     def replace():
         for i in range(60):
@@ -149,6 +149,8 @@ def test_values_outlive_their_arrays_while_threads_compute():
             assert y[0] == y[-1]
             total = w.sum().item()
             assert total % BIG == 0
+            picked = corgi.take(w, backwards)
+            assert picked[0] == picked[-1]
 
     in_threads(replace, read, read)
 
