@@ -286,6 +286,39 @@ def test_parameters_of_an_activation_that_is_a_layer():
     assert list(layer.named_parameters()) == ["weight", "bias", "activation.slope"]
 
 
+# ---- training and use
+
+
+def test_layers_are_found_once_and_in_order():
+    layer = Nested()
+    named = layer.named_layers()
+    assert list(named) == ["", "block", "many.0", "many.1.deep.0"]
+    assert named[""] is layer and named["block"] is layer.block and named["many.1.deep.0"] is layer.many[1]["deep"][0]
+    first = Dense(2, 2)
+    assert list(Model([first, corgi.relu, Model([first, Flatten()])]).named_layers()) == [
+        *("", "layers.0", "layers.2", "layers.2.layers.1")
+    ]
+
+
+def test_train_and_eval_reach_every_layer():
+    class Noise(Layer):
+        def forward(self, x):
+            return x + 100.0 if self.training else x
+
+    x, model = corgi.arr([1.0]), Model([Model([Noise()]), Noise(), Nested()])
+    layers = list(model.named_layers().values())
+    assert len(layers) == 8 and all(layer.training for layer in layers)
+    assert model(x).tolist() == [201.0]
+    assert model.eval() is model and not any(layer.training for layer in layers)
+    assert model(x).tolist() == [1.0]
+    assert model.train() is model and all(layer.training is True for layer in layers)
+    assert model.train(False) is model and all(layer.training is False for layer in layers)
+    assert Noise().training  # of each layer, not of the class
+    assert repr(Noise().eval()) == repr(Noise()) == "Noise()"
+    assert not pickle.loads(pickle.dumps(Dense(1, 1).eval())).training
+    assert len(model.parameters()) == len(NAMES)
+
+
 # ---- repr, copies
 
 

@@ -1,4 +1,4 @@
-"""The base class of layers: finds parameters wherever a layer keeps them.
+"""The base class of layers: finds parameters and layers wherever a layer keeps them.
 
 Above: every layer and `Model`.  Below: Array.
 """
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from corgi._core import Array, find_parameters
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from corgi._typing import Pair
 
 
@@ -19,6 +21,12 @@ class Layer:
 
     Parameters are the tracked arrays in the attributes of a layer, and those of layers in its attributes, also inside
     lists, tuples and dicts. Attributes whose names start with an underscore are private to the layer and not searched.
+
+    Attributes
+    ----------
+    training : bool
+        Whether layers that differ between training and use, such as dropout, behave as in training. True at first; set it
+        with `train` and `eval`, which reach the layers inside.
 
     Examples
     --------
@@ -35,6 +43,8 @@ class Layer:
     >>> layer.named_parameters()
     {'factor': Array([1., 1.], dtype=float64, tracked)}
     """
+
+    training: bool = True
 
     def forward(self, x: Any) -> Array:
         """The layer's output for an input; subclasses define it.
@@ -82,9 +92,81 @@ class Layer:
         """
         return {_name(place): parameter for parameter, place in find_parameters(self, Layer).items()}
 
+    def named_layers(self) -> dict[str, Layer]:
+        """This layer, named '', and all layers inside it by name, in the order of the attributes.
+
+        Returns
+        -------
+        dict
+            Of str to Layer. A layer that is found twice has the name of its first place.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> corgi.Model([corgi.layer.Dense(2, 3), corgi.relu, corgi.layer.Flatten()]).eval().named_layers()["layers.2"]
+        Flatten()
+        """
+        found: dict[str, Layer] = {"": self}
+        _collect_layers(self, None, found, set())
+        return found
+
+    def train(self, mode: bool = True) -> Self:
+        """Set `training`, here and in all layers inside.
+
+        Parameters
+        ----------
+        mode : bool
+
+        Returns
+        -------
+        Layer
+            This one.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> model = corgi.Model([corgi.layer.Dense(2, 3)])
+        >>> model.train(False).layers[0].training
+        False
+        """
+        for layer in self.named_layers().values():
+            layer.training = bool(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Behave as in use, here and in all layers inside: ``train(False)``.
+
+        Returns
+        -------
+        Layer
+            This one.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> corgi.layer.Dense(2, 3).eval().training
+        False
+        """
+        return self.train(False)
+
     def __repr__(self) -> str:
-        parts = [f"{name}={_short(value)}" for name, value in vars(self).items() if name[0] != "_"]
+        parts = [f"{name}={_short(value)}" for name, value in vars(self).items() if name[0] != "_" and name != "training"]
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def _collect_layers(holder: Any, path: Any, found: dict[str, Layer], seen: set[int]) -> None:
+    """Add the layers that a layer, list, tuple or dict holds, at any depth, to `found`."""
+    seen.add(id(holder))
+    in_layer = isinstance(holder, Layer)
+    items: Any = vars(holder).items() if in_layer else holder.items() if isinstance(holder, dict) else enumerate(holder)
+    for name, value in items:
+        if isinstance(value, _HOLDERS) and id(value) not in seen and not (in_layer and name[0] == "_"):
+            if isinstance(value, Layer):
+                found[_name((path, name))] = value
+            _collect_layers(value, (path, name), found, seen)
+
+
+_HOLDERS = (Layer, list, tuple, dict)
 
 
 def _name(place: Any) -> str:
