@@ -21,7 +21,7 @@ except ImportError as _error:
 
 import numpy as _np
 
-from corgi import activation, cost, data, initializer, layer, optimizer, schedule
+from corgi import activation, callback, cost, data, initializer, layer, metric, optimizer, schedule
 from corgi._core import (
     Array,
     all,
@@ -148,6 +148,7 @@ __all__ = [
     "blas_backend",
     "bool_",
     "broadcast_to",
+    "callback",
     "check_gradient",
     "concatenate",
     "conv",
@@ -188,6 +189,7 @@ __all__ = [
     "max_pool",
     "mean",
     "memory",
+    "metric",
     "min",
     "minimize",
     "moveaxis",

@@ -1,6 +1,6 @@
 """Model: layers in a row, with the optimizer and the cost that train them.
 
-Above: users.  Below: layers, costs, optimizers.
+Above: users.  Below: layers, costs, optimizers; training.py, which `fit`, `evaluate` and `predict` hand over to.
 """
 
 from __future__ import annotations
@@ -12,8 +12,13 @@ from corgi._core import Array
 from corgi.layer.base import Layer
 
 if TYPE_CHECKING:
-    from corgi._typing import Activation, Cost
+    from collections.abc import Sequence
+
+    from corgi._typing import Activation, Cost, DTypeLike, Seed
+    from corgi.callback import Callback
+    from corgi.history import History
     from corgi.optimizer import Optimizer
+    from corgi.summary import Summary
 
 
 class Model(Layer):
@@ -162,6 +167,202 @@ class Model(Layer):
         if self.optimizer is None:
             raise ValueError("Model.update: expected a model with an optimizer; pass one: Model(layers, optimizer, cost)")
         self.optimizer.step(self.parameters())
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        validation: Any = None,
+        metrics: Any = (),
+        callbacks: Callback | Iterable[Callback] = (),
+        progress: bool | None = None,
+        seed: Seed = None,
+        initial_epoch: int = 0,
+        stop_on_nan: bool = False,
+    ) -> History:
+        """Train: forward, backward and update for every batch of every epoch.
+
+        Layers are in training mode meanwhile, and in evaluation mode for the validation. Ctrl-C ends the training after the
+        current step: the history so far is returned, and the model can be used, and trained on.
+
+        Parameters
+        ----------
+        x, y : array_like, or tuple or dict of arrays
+            Inputs and targets, a row for each sample. Floats that are not in an Array take the dtype of the model's first
+            parameter. Or x is a `corgi.data.Loader`, or another iterable, of batches (inputs, targets), and there is no y;
+            then `batch_size`, `shuffle` and `seed` are not used.
+        epochs : int
+            How many times to go through the data.
+        batch_size : int
+            Rows for each update.
+        shuffle : bool
+            Whether every epoch has a new random order.
+        validation : tuple (x, y), float, Loader or iterable of batches, optional
+            What the model is judged by after each epoch; a float is the share of the rows that are kept for this, chosen at
+            random.
+        metrics : str, function or Metric, or list or dict of these
+            'accuracy', 'mse', 'mae', 'f1', 'top5' (or another number); functions ``f(output, target)`` that give the mean
+            over the rows of a batch, as in `corgi.metric`. The figure of an epoch is that over all its rows, whatever the
+            batches; in training each batch is judged before it is learnt from.
+        callbacks : list of Callback
+            See `corgi.callback`.
+        progress : bool, optional
+            Whether to draw a progress bar with tqdm; by default if standard error is a terminal and tqdm is installed.
+        seed : int, numpy.random.Generator or None
+            Of the order and of the choice for the validation; None starts from the package's generator, see `corgi.seed`.
+        initial_epoch : int
+            Number of the first epoch, above 0 in a training that is gone on with.
+        stop_on_nan : bool
+            Whether to stop before the update when the loss is NaN or infinite; a warning is given in any case, once.
+
+        Returns
+        -------
+        History
+            Lists with a number for each complete epoch: 'loss', metrics, 'val_loss' ..., 'rate', 'seconds'.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Without a cost or an optimizer, or if an argument is not what it should be.
+        Exception
+            What layers, data and callbacks raise.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> corgi.seed(0)
+        >>> x, y = corgi.data.iris()
+        >>> model = corgi.Model(
+        ...     [corgi.layer.Dense(4, 16, activation="relu"), corgi.layer.Dense(16, 3, activation="softmax")],
+        ...     corgi.optimizer.Adam(0.01),
+        ...     corgi.cost.cross_entropy,
+        ... )
+        >>> history = model.fit(x, y, epochs=60, validation=0.2, metrics="accuracy")
+        >>> list(history)
+        ['loss', 'accuracy', 'val_loss', 'val_accuracy', 'rate', 'seconds']
+        >>> model.evaluate(x, y, metrics="accuracy")["accuracy"] > 0.9
+        True
+        """
+        from corgi import training
+
+        return training.fit(
+            self,
+            x,
+            y,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            validation=validation,
+            metrics=metrics,
+            callbacks=callbacks,
+            progress=progress,
+            seed=seed,
+            initial_epoch=initial_epoch,
+            stop_on_nan=stop_on_nan,
+        )
+
+    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 256, metrics: Any = ()) -> dict[str, float]:
+        """Loss and metrics over all rows, in evaluation mode.
+
+        Parameters
+        ----------
+        x, y : array_like, or tuple or dict of arrays
+            Inputs and targets; or x is a Loader or iterable of batches (inputs, targets), and there is no y.
+        batch_size : int
+            Rows that are computed at once.
+        metrics : str, function or Metric, or list or dict of these
+            See `fit`.
+
+        Returns
+        -------
+        dict
+            Of str to float: 'loss', if the model has a cost, and the metrics.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there are no rows, neither cost nor metrics, or an argument is not what it should be.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> model = corgi.Model([corgi.layer.Dense(1, 1, corgi.initializer.zeros())], cost=corgi.cost.mse)
+        >>> model.evaluate([[1.0], [2.0]], [[1.0], [-3.0]], metrics="mae")
+        {'loss': 5.0, 'mae': 2.0}
+        """
+        from corgi import training
+
+        return training.evaluate(self, x, y, batch_size=batch_size, metrics=metrics)
+
+    def predict(self, x: Any, *, batch_size: int = 256) -> Array:
+        """The outputs for all rows, in evaluation mode and not tracked.
+
+        Parameters
+        ----------
+        x : array_like, or tuple or dict of arrays
+            Inputs; or a `corgi.data.Loader` of inputs alone.
+        batch_size : int
+            Rows that are computed at once.
+
+        Returns
+        -------
+        Array
+            (rows, ...)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not what it should be.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> model = corgi.Model([corgi.layer.Dense(2, 1, corgi.initializer.ones())])
+        >>> model.predict([[1.0, 2.0], [3.0, 4.0]])
+        Array([[3.],
+               [7.]], dtype=float64)
+        """
+        from corgi import training
+
+        return training.predict(self, x, batch_size=batch_size)
+
+    def summary(self, input_shape: int | Sequence[int] | None = None, dtype: DTypeLike | None = None) -> Summary:
+        """A table of the layers: path, type, output shape, parameters and their bytes.
+
+        Parameters
+        ----------
+        input_shape : int or sequence of ints, optional
+            Of an input, with the axis of the batch: the model is run on zeros of this shape to find the shapes.
+        dtype : dtype, optional
+            Of that input; by default that of the first parameter. Models that begin with an embedding need int64.
+
+        Returns
+        -------
+        Summary
+            Which prints as a table, and has the figures as attributes.
+
+        Raises
+        ------
+        Exception
+            What the layers raise for such an input.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> corgi.Model([corgi.layer.Dense(64, 10), corgi.softmax]).summary((32, 64))
+        layer     type   output    parameters  bytes
+                  Model  (32, 10)
+        layers.0  Dense  (32, 10)         650  5,200
+        total                             650  5,200
+        memory of the outputs: 2,560 bytes
+        """
+        from corgi.summary import summary
+
+        return summary(self, input_shape, dtype)
 
     def __repr__(self) -> str:
         parts = [_text(layer) for layer in self.layers]

@@ -1,0 +1,553 @@
+"""Callbacks: what happens between the epochs of `Model.fit`, such as stopping early, saving, and writing down.
+
+Above: `Model.fit`, users.  Below: the model, its optimizer, files; tensorboard, imported at the first use.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from corgi._core import Array, assign
+from corgi.atomic import replaced
+from corgi.layer.base import Layer
+
+if TYPE_CHECKING:
+    from corgi.training import Run
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "LambdaCallback",
+    "Log",
+    "Schedule",
+    "TensorBoard",
+]
+
+
+class Callback:
+    """What `Model.fit` calls while it trains. Subclasses define the methods that they need; these do nothing.
+
+    Each is given the `Run`: the model, the numbers of the epoch and the step, the figures so far, and ``run.stop(reason)``.
+    What a method raises ends the training, with a note that names it.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> class StopAt(corgi.callback.Callback):
+    ...     def __init__(self, loss):
+    ...         self.loss = loss
+    ...
+    ...     def on_epoch_end(self, run):
+    ...         if run.figures["loss"] < self.loss:
+    ...             run.stop("good enough")
+    >>> layer = corgi.layer.Dense(1, 1, corgi.initializer.zeros())
+    >>> model = corgi.Model([layer], corgi.optimizer.GradientDescent(0.25), corgi.cost.mse)
+    >>> history = model.fit([[1.0]], [[1.0]], epochs=10, callbacks=[StopAt(0.5)])
+    >>> history["loss"], history.stopped
+    ([1.0, 0.0], 'good enough')
+    """
+
+    def on_train_begin(self, run: Run) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, run: Run) -> None:
+        """Before the first batch of ``run.epoch``."""
+
+    def on_batch_end(self, run: Run) -> None:
+        """After the update by a batch, whose loss is ``run.loss``."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After an epoch, whose figures are ``run.figures``, also those of the validation."""
+
+    def on_train_end(self, run: Run) -> None:
+        """After the last epoch, also if that was ended early or interrupted, but not after an error."""
+
+
+class LambdaCallback(Callback):
+    """A callback of functions.
+
+    Parameters
+    ----------
+    on_train_begin, on_epoch_begin, on_batch_end, on_epoch_end, on_train_end : callable, optional
+        Called with the `Run`.
+
+    Raises
+    ------
+    TypeError
+        If one is not a function.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.Adam(), corgi.cost.mse)
+    >>> callback = corgi.callback.LambdaCallback(on_epoch_end=lambda run: print("epoch", run.epoch))
+    >>> _ = model.fit([[1.0]], [[1.0]], epochs=2, callbacks=[callback])
+    epoch 0
+    epoch 1
+    """
+
+    def __init__(self, **functions: Callable[[Run], object]) -> None:
+        for name, function in functions.items():
+            if name not in EVENTS:
+                raise TypeError(f"LambdaCallback: expected some of {', '.join(EVENTS)}, got {name}")
+            if not callable(function):
+                raise TypeError(f"LambdaCallback: expected a function for {name}, got {type(function).__name__}")
+            setattr(self, name, function)
+
+
+EVENTS = [name for name in vars(Callback) if name.startswith("on_")]
+
+
+class Monitor:
+    """A figure that is watched: its best value so far, and whether less or more of it is better."""
+
+    def __init__(self, owner: Callback, name: str | None, mode: str | None, min_delta: float = 0.0) -> None:
+        self.owner, self.name = type(owner).__name__, name
+        if mode not in (None, "min", "max"):
+            raise ValueError(f"{self.owner}: expected 'min' or 'max' for mode, got {mode!r}")
+        if isinstance(min_delta, bool) or not isinstance(min_delta, int | float):
+            raise TypeError(f"{self.owner}: expected a number for min_delta, got {type(min_delta).__name__}")
+        if not min_delta >= 0:
+            raise ValueError(f"{self.owner}: expected min_delta of at least 0, got {min_delta}")
+        self.mode, self.min_delta = mode, min_delta
+        self.reset()
+
+    def reset(self) -> None:
+        self.best: float | None = None
+
+    def name_in(self, run: Run) -> str:
+        """The figure's name: by default that of the loss in the validation, or without one in training."""
+        return self.name or ("val_loss" if "val_loss" in run.figures else "loss")
+
+    def value(self, run: Run) -> float:
+        """The figure in the epoch that has just ended."""
+        name = self.name_in(run)
+        if name not in run.figures:
+            raise ValueError(f"{self.owner}: expected to monitor one of {', '.join(run.figures)}, got {name!r}")
+        return run.figures[name]
+
+    def improved(self, run: Run) -> bool:
+        """Whether the figure is better than ever before, by more than min_delta; NaN never is."""
+        value = self.value(run)
+        more = self.mode == "max" or (self.mode is None and bool(re.search(r"(accuracy|f1|top\d+)$", self.name or "")))
+        if self.best is None:
+            better = value == value
+        else:
+            better = value > self.best + self.min_delta if more else value < self.best - self.min_delta
+        if better:
+            self.best = value
+        return better
+
+
+class EarlyStopping(Callback):
+    """Stop when a figure has not become better for some epochs, and go back to the best parameters.
+
+    Parameters
+    ----------
+    monitor : str, optional
+        Name of the figure: 'loss', 'val_loss', 'val_accuracy' ...; by default 'val_loss', or 'loss' without a validation.
+    patience : int
+        How many epochs in a row without a better figure end the training, at least 1.
+    min_delta : float
+        By how much a better figure has to be better.
+    mode : {'min', 'max'}, optional
+        What is better; by default more of accuracies, F1 and top k, and less of all else.
+    restore_best : bool
+        Whether to give the model at the end the arrays (parameters and running statistics) of the best epoch.
+
+    Attributes
+    ----------
+    best : float or None
+        The best figure so far.
+    best_epoch : int or None
+        Its epoch, from 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is not one; in the training, if there is no such figure.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi.seed(0)
+    >>> model = corgi.Model([corgi.layer.Dense(4, 3)], corgi.optimizer.Adam(0.1), corgi.cost.softmax_cross_entropy)
+    >>> x, y = corgi.data.iris()
+    >>> stopping = corgi.callback.EarlyStopping(patience=3)
+    >>> history = model.fit(x, y, epochs=200, validation=0.2, seed=0, callbacks=[stopping])
+    >>> history["val_loss"][stopping.best_epoch] == stopping.best == min(history["val_loss"])
+    True
+    """
+
+    def __init__(
+        self,
+        monitor: str | None = None,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        *,
+        mode: str | None = None,
+        restore_best: bool = True,
+    ) -> None:
+        if isinstance(patience, bool) or not isinstance(patience, int):
+            raise TypeError(f"EarlyStopping: expected an int for patience, got {type(patience).__name__}")
+        if patience < 1:
+            raise ValueError(f"EarlyStopping: expected patience of at least 1, got {patience}")
+        self._monitor = Monitor(self, monitor, mode, min_delta)
+        self.patience, self.restore_best = patience, restore_best
+        self.best_epoch: int | None = None
+        self._kept: Snapshot | None = None
+
+    @property
+    def best(self) -> float | None:
+        """The best figure so far."""
+        return self._monitor.best
+
+    def on_train_begin(self, run: Run) -> None:
+        """Start anew."""
+        self._monitor.reset()
+        self.best_epoch = self._kept = None
+        self._start = run.epoch
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Compare, and stop."""
+        if self._monitor.improved(run):
+            self.best_epoch = run.epoch
+            if self.restore_best:
+                self._kept = Snapshot(run.model)
+        elif run.epoch - (self._start - 1 if self.best_epoch is None else self.best_epoch) >= self.patience:
+            run.stop(f"no better {self._monitor.name_in(run)} in {self.patience} epochs")
+
+    def on_train_end(self, run: Run) -> None:
+        """Go back to the best epoch."""
+        if self._kept is not None and run.epoch != self.best_epoch:
+            self._kept.restore()
+        self._kept = None
+
+
+class Snapshot:
+    """The values of all arrays of a model, found as its parameters are. Values never change, so nothing is copied."""
+
+    def __init__(self, model: Layer) -> None:
+        self.places: list[tuple[Any, Any, Array, Array]] = []
+        self._add(model, set())
+
+    def _add(self, holder: Any, seen: set[int]) -> None:
+        seen.add(id(holder))
+        in_layer = isinstance(holder, Layer)
+        items: Any = vars(holder).items() if in_layer else holder.items() if isinstance(holder, dict) else enumerate(holder)
+        for name, value in items:
+            if in_layer and name[0] == "_":
+                continue
+            if type(value) is Array:
+                self.places.append((holder, name, value, value.detach()))
+            elif isinstance(value, Layer | list | tuple | dict) and id(value) not in seen:
+                self._add(value, seen)
+
+    def restore(self) -> None:
+        """Give the arrays their values back, and put back those that were replaced by others."""
+        for holder, name, array, values in self.places:
+            assign(array, values)
+            if isinstance(holder, Layer):
+                setattr(holder, name, array)
+            elif not isinstance(holder, tuple):
+                holder[name] = array
+
+
+class Checkpoint(Callback):
+    """Save after epochs, each file whole or not at all: a crash or a full disk leaves the file before.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Of the file. Fields in braces are filled in: ``"model-{epoch}-{val_loss:.3f}.npz"``, with the epoch from 0.
+    save : callable
+        ``save(path)`` writes what is wanted to a file of the name that it is given, a new one beside `path`.
+    monitor : str, optional
+        Name of the figure for `best_only`; by default 'val_loss', or 'loss' without a validation.
+    mode : {'min', 'max'}, optional
+        What is better; by default more of accuracies, F1 and top k, and less of all else.
+    best_only : bool
+        Whether to save only when the figure is better than ever before.
+    every : int
+        Number of epochs from one file to the next.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is not one; in the training, if there is no such figure.
+    OSError
+        If the file cannot be written, or `save` wrote none.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> import corgi
+    >>> model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.Adam(), corgi.cost.mse)
+    >>> def save(path):
+    ...     np.savez(path, **{name: p.numpy() for name, p in model.named_parameters().items()})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint = corgi.callback.Checkpoint(os.path.join(folder, "model-{epoch}.npz"), save, every=2)
+    ...     _ = model.fit([[1.0]], [[1.0]], epochs=4, callbacks=[checkpoint])
+    ...     sorted(os.listdir(folder))
+    ['model-1.npz', 'model-3.npz']
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        save: Callable[[str], object],
+        *,
+        monitor: str | None = None,
+        mode: str | None = None,
+        best_only: bool = False,
+        every: int = 1,
+    ) -> None:
+        if not callable(save):
+            raise TypeError(f"Checkpoint: expected a function for save, got {type(save).__name__}")
+        self.path, self.save, self.every = os.fspath(path), save, _every(every, "Checkpoint")
+        self.best_only = best_only
+        self._monitor = Monitor(self, monitor, mode)
+
+    def on_train_begin(self, run: Run) -> None:
+        """Start anew."""
+        self._monitor.reset()
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Save."""
+        if (run.epoch + 1) % self.every or (self.best_only and not self._monitor.improved(run)):
+            return
+        with replaced(self.path.format(epoch=run.epoch, **run.figures)) as name:
+            self.save(name)
+
+
+class Schedule(Callback):
+    """Set the optimizer's learning rate as training goes on.
+
+    Parameters
+    ----------
+    rule : callable, or object with a method step
+        A function: ``rule(n)`` gives the learning rate of epoch n, or of step n, which are counted from 0. An object, such
+        as a scheduler, sets the rate itself: ``rule.step()`` is called after every epoch, or step.
+    per_step : bool
+        Whether a rule is for steps, that is batches, instead of epochs.
+    monitor : str, optional
+        Name of the figure that is passed on after an epoch, ``rule.step(figure)``, for schedulers that look at it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rule is neither, or an option is not one; in the training, if there is no such figure.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.Adam(), corgi.cost.mse)
+    >>> schedule = corgi.callback.Schedule(lambda epoch: 0.5 / 2**epoch)
+    >>> model.fit([[1.0]], [[1.0]], epochs=3, callbacks=[schedule])["rate"]
+    [0.5, 0.25, 0.125]
+    """
+
+    def __init__(self, rule: Any, *, per_step: bool = False, monitor: str | None = None) -> None:
+        self._steps_itself = callable(getattr(rule, "step", None))
+        if not self._steps_itself and not callable(rule):
+            raise TypeError(f"Schedule: expected a function or an object with a method step, got {type(rule).__name__}")
+        if monitor is not None and (per_step or not self._steps_itself):
+            raise ValueError("Schedule: expected an object with a method step, called after epochs, with monitor")
+        self.rule, self.per_step = rule, per_step
+        self._monitor = None if monitor is None else Monitor(self, monitor, None)
+
+    def on_epoch_begin(self, run: Run) -> None:
+        """Set the rate of the epoch, or of the first step."""
+        if not self._steps_itself and (not self.per_step or not run.step):
+            self._set(run, run.step if self.per_step else run.epoch)
+
+    def on_batch_end(self, run: Run) -> None:
+        """Set the rate of the next step."""
+        if not self.per_step:
+            return
+        if self._steps_itself:
+            self.rule.step()
+        else:
+            self._set(run, run.step)
+
+    def _set(self, run: Run, number: int) -> None:
+        optimizer: Any = run.model.optimizer
+        optimizer.learning_rate = float(self.rule(number))
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Let a scheduler set the rate of the next epoch."""
+        if self._steps_itself and not self.per_step:
+            self.rule.step(*([] if self._monitor is None else [self._monitor.value(run)]))
+
+
+class Log(Callback):
+    """Write a line after epochs, with the figures as plain numbers.
+
+    Parameters
+    ----------
+    write : callable
+        Called with each line; `print`, or ``logging.getLogger().info`` for example.
+    every : int
+        Number of epochs from one line to the next; the last epoch always has one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is not one.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> layer = corgi.layer.Dense(1, 1, corgi.initializer.zeros())
+    >>> model = corgi.Model([layer], corgi.optimizer.GradientDescent(0.25), corgi.cost.mse)
+    >>> _ = model.fit([[1.0]], [[1.0]], epochs=2, callbacks=[corgi.callback.Log()])
+    epoch 1/2: loss 1, rate 0.25, seconds ...
+    epoch 2/2: loss 0, rate 0.25, seconds ...
+    """
+
+    def __init__(self, write: Callable[[str], object] = print, every: int = 1) -> None:
+        if not callable(write):
+            raise TypeError(f"Log: expected a function for write, got {type(write).__name__}")
+        self.write, self.every = write, _every(every, "Log")
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Write a line."""
+        if (run.epoch + 1) % self.every == 0 or run.epoch + 1 == run.epochs:
+            figures = ", ".join(f"{name} {value:.6g}" for name, value in run.figures.items())
+            self.write(f"epoch {run.epoch + 1}/{run.epochs}: {figures}")
+
+
+class CSVLogger(Callback):
+    """Write the figures of every epoch to a file of comma-separated values, a row at once, so that it can be followed.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Of the file. It begins with the names: epoch (from 0), loss ...
+    append : bool
+        Whether to go on in a file that exists instead of replacing it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    ValueError
+        If the figures of an epoch, or of the file that is gone on with, have other names.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import corgi
+    >>> model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.Adam(), corgi.cost.mse)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "log.csv")
+    ...     _ = model.fit([[1.0]], [[1.0]], epochs=2, callbacks=[corgi.callback.CSVLogger(path)])
+    ...     with open(path) as file:
+    ...         print(file.readline().strip())
+    epoch,loss,rate,seconds
+    """
+
+    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
+        self.path, self.append = os.fspath(path), append
+        self._names: list[str] | None = None
+
+    def on_train_begin(self, run: Run) -> None:
+        """Begin the file, or read the names of the one that is there."""
+        import csv
+
+        self._names = None
+        if self.append and os.path.exists(self.path):
+            with open(self.path, newline="") as file:
+                self._names = next(csv.reader(file), None)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Write a row."""
+        import csv
+
+        names = ["epoch", *run.figures]
+        with open(self.path, "w" if self._names is None else "a", newline="") as file:
+            writer = csv.writer(file)
+            if self._names is None:
+                writer.writerow(names)
+                self._names = names
+            elif self._names != names:
+                raise ValueError(f"CSVLogger: expected {', '.join(self._names)}, as in the file, got {', '.join(names)}")
+            writer.writerow([run.epoch, *run.figures.values()])
+
+
+class TensorBoard(Callback):
+    """Write the figures of every epoch for TensorBoard. Needs the package tensorboard, or tensorboardX.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Where to write; each training best has a folder of its own.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When training begins, if neither package is installed.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import corgi
+    >>> model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.Adam(), corgi.cost.mse)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = model.fit([[1.0]], [[1.0]], epochs=2, callbacks=[corgi.callback.TensorBoard(folder)])
+    ...     len(os.listdir(folder))
+    1
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = os.fspath(folder)
+        self._writer: Any = None
+
+    def on_train_begin(self, run: Run) -> None:
+        """Open the file."""
+        self._writer = _writer(self.folder)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Write the figures."""
+        for name, value in run.figures.items():
+            self._writer.add_scalar(name, value, run.epoch)
+        self._writer.flush()
+
+    def on_train_end(self, run: Run) -> None:
+        """Close the file."""
+        self._writer.close()
+        self._writer = None
+
+
+def _writer(folder: str) -> Any:
+    """A writer of the package that there is."""
+    try:
+        from tensorboard.summary import Writer
+    except ModuleNotFoundError as error:
+        if error.name != "tensorboard":
+            raise
+    else:
+        return Writer(folder)
+    try:
+        from tensorboardX import SummaryWriter
+    except ModuleNotFoundError as error:
+        if error.name != "tensorboardX":
+            raise
+        raise ModuleNotFoundError(
+            "TensorBoard: expected tensorboard, which is not installed; pip install corgi[tensorboard]", name="tensorboard"
+        ) from error
+    return SummaryWriter(folder)
+
+
+def _every(value: int, owner: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{owner}: expected an int for every, got {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{owner}: expected every of at least 1, got {value}")
+    return value
