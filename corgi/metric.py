@@ -1,6 +1,6 @@
 """Metrics: what a model is judged by. The figure of a data set is that over all its rows, however they came in batches.
 
-Above: `Model.fit` and `evaluate`, users.  Below: NumPy, since nothing is differentiated here.
+Above: `Model.fit` and `evaluate`, users.  Below: the ops of the package, and NumPy where figures are counted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from corgi._core import Array, absolute, argmax, array, mean, reshape, square
 
 if TYPE_CHECKING:
     from corgi._typing import ArrayLike
@@ -102,21 +104,20 @@ class Mean(Metric):
         return self._total / self._rows if self._rows else float("nan")
 
 
-def classes(output: ArrayLike, target: ArrayLike, op: str, threshold: float = 0.5) -> tuple[Any, Any]:
-    """The predicted and the right classes, as NumPy arrays of ints of one shape, see `accuracy`."""
-    scores, right = np.asarray(output), np.asarray(target)
-    if scores.ndim > 1 and scores.shape[-1] != 1:
-        right = right.argmax(axis=-1) if right.shape == scores.shape else right
-        found = scores.argmax(axis=-1)
-    else:
-        found = (scores if scores.ndim < 2 else scores[..., 0]) > threshold
-        right = (right[..., 0] if right.shape == scores.shape != found.shape else right) > 0.5
-    if found.shape != right.shape:
-        raise ValueError(
-            f"{op}: expected classes of shape {found.shape}, or a target of the output's shape {scores.shape}, "
-            f"got shape {np.shape(target)}"
-        )
-    return found.astype(np.int64, copy=False), right.astype(np.int64, copy=False)
+def classes(output: ArrayLike, target: ArrayLike, op: str, threshold: float = 0.5) -> tuple[Array, Array]:
+    """The predicted and the right classes, as Arrays of one shape, see `accuracy`."""
+    scores, right = _array(output), _array(target)
+    shape, given = scores.shape, right.shape
+    wanted = shape[:-1] if len(shape) > 1 else shape
+    if given not in (wanted, shape):
+        raise ValueError(f"{op}: expected a target of shape {wanted} or {shape}, for an output {shape}, got {given}")
+    if len(shape) > 1 and shape[-1] != 1:
+        return argmax(scores, -1), argmax(right, -1) if given == shape else right
+    return reshape(scores, wanted) > threshold, reshape(right, wanted) > 0.5
+
+
+def _array(values: ArrayLike) -> Array:
+    return values if type(values) is Array else array(values)
 
 
 def accuracy(output: ArrayLike, target: ArrayLike, threshold: float = 0.5) -> float:
@@ -151,7 +152,7 @@ def accuracy(output: ArrayLike, target: ArrayLike, threshold: float = 0.5) -> fl
     1.0
     """
     predicted, right = classes(output, target, "accuracy", threshold)
-    return float(np.count_nonzero(predicted == right) / right.size) if right.size else float("nan")
+    return int((predicted == right).sum()) / right.size if right.size else float("nan")
 
 
 def top_k(k: int) -> Callable[[ArrayLike, ArrayLike], float]:
@@ -203,15 +204,16 @@ def top_k(k: int) -> Callable[[ArrayLike, ArrayLike], float]:
     return top
 
 
-def _differences(output: ArrayLike, target: ArrayLike, op: str) -> Any:
-    first, second = np.asarray(output), np.asarray(target)
+def _difference(output: ArrayLike, target: ArrayLike, op: str) -> Array:
+    first, second = _array(output), _array(target)
     if first.shape != second.shape:
         raise ValueError(f"{op}: expected a target of the output's shape {first.shape}, got {second.shape}")
-    return first.astype(np.float64) - second if first.size else np.array(np.nan)
+    difference = first.detach() - second.detach()
+    return difference if difference.dtype.kind == "f" else difference.astype("float64")
 
 
 def mse(output: ArrayLike, target: ArrayLike) -> float:
-    """Mean of the squared differences, in float64.
+    """Mean of the squared differences, as a number.
 
     Parameters
     ----------
@@ -234,11 +236,12 @@ def mse(output: ArrayLike, target: ArrayLike) -> float:
     >>> corgi.metric.mse([1.0, 2.0], [1.0, 4.0])
     2.0
     """
-    return float(np.square(_differences(output, target, "mse")).mean())
+    difference = _difference(output, target, "mse")
+    return float(mean(square(difference))) if difference.size else float("nan")
 
 
 def mae(output: ArrayLike, target: ArrayLike) -> float:
-    """Mean of the absolute differences, in float64.
+    """Mean of the absolute differences, as a number.
 
     Parameters
     ----------
@@ -261,7 +264,8 @@ def mae(output: ArrayLike, target: ArrayLike) -> float:
     >>> corgi.metric.mae([1.0, 2.0], [1.0, 4.0])
     1.0
     """
-    return float(np.abs(_differences(output, target, "mae")).mean())
+    difference = _difference(output, target, "mae")
+    return float(mean(absolute(difference))) if difference.size else float("nan")
 
 
 class F1(Metric):
@@ -303,13 +307,14 @@ class F1(Metric):
 
     def update(self, output: Any, target: Any) -> None:
         """Take in a batch of outputs and targets, as `accuracy` does."""
-        predicted, actual = (part.ravel() for part in classes(output, target, "F1", self.threshold))
+        found = classes(output, target, "F1", self.threshold)
+        predicted, actual = (part.numpy().ravel().astype(np.int64, copy=False) for part in found)
         if actual.size and actual.min() < 0:
             raise ValueError(f"F1: expected classes of at least 0, got {actual.min()}")
-        found = [np.bincount(part, minlength=2) for part in (predicted[predicted == actual], predicted, actual)]
-        counts = np.zeros((max(len(self._counts), *map(len, found)), 3), np.int64)
+        parts = [np.bincount(part, minlength=2) for part in (predicted[predicted == actual], predicted, actual)]
+        counts = np.zeros((max(len(self._counts), *map(len, parts)), 3), np.int64)
         counts[: len(self._counts)] = self._counts
-        for column, part in enumerate(found):
+        for column, part in enumerate(parts):
             counts[: len(part), column] += part
         self._counts = counts
 

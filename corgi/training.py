@@ -119,14 +119,16 @@ def fit(
         try:
             _call(called, "on_train_begin", run)
             for run.epoch in range(initial_epoch, epochs):
+                _call(called, "on_epoch_begin", run)
                 if run.stopped:
                     break
-                _call(called, "on_epoch_begin", run)
                 bar.begin(run)
                 start = time.perf_counter()
                 model.train()
                 figures = _train(run, loader, measures, called, bar, interruption, stop_on_nan)
-                if figures is None:
+                if figures is None and run.stopped:
+                    break
+                if figures is None:  # nothing was left of the epoch that the loader was in
                     continue
                 if held_out is not None:
                     model.eval()
@@ -140,6 +142,10 @@ def fit(
                     run.history.append(figures)
                 bar.end(run)
                 _call(called, "on_epoch_end", run)
+                if run.stopped and run.epoch + 1 < epochs:
+                    break
+            else:
+                run.stopped = ""
         except KeyboardInterrupt:
             _clear(model)
             run.stop(f"interrupted in epoch {run.epoch}")
@@ -160,6 +166,7 @@ def _train(
     """One epoch: the figures, or None if it was not complete."""
     model, after_batch = run.model, called["on_batch_end"]
     forward, backward, update = model.forward, model.backward, model.update
+    resumed = isinstance(loader, Loader) and loader.position > 0
     total, rows = 0.0, 0
     for measure in measures.values():
         measure.reset()
@@ -172,6 +179,7 @@ def _train(
             _clear(model)
             return None
         update()
+        run.step += 1
         interruption.wait = False
         if interruption.pending:
             raise KeyboardInterrupt
@@ -183,7 +191,6 @@ def _train(
                 for measure in measures.values():
                     measure.update(output, targets)
         output = None  # and with it the graph, before the next one is made
-        run.step += 1
         run.loss = loss
         if after_batch:
             _call(called, "on_batch_end", run)
@@ -192,8 +199,8 @@ def _train(
         if bar.shown:
             bar.step(total / rows)
     if not rows:
-        if isinstance(loader, Loader) and len(loader):
-            return None  # it was resumed at the end of an epoch
+        if resumed:  # at the end of its epoch
+            return None
         raise ValueError(f"fit: expected at least one row, got none in epoch {run.epoch}; an iterator can be read only once")
     return {"loss": total / rows, **{name: measure.result() for name, measure in measures.items()}}
 

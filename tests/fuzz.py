@@ -155,6 +155,7 @@ NOT_CALLED = {
         "Model",
         "activation",
         "bool_",
+        "callback",
         "check_gradient",
         "config",
         "cost",
@@ -163,12 +164,12 @@ NOT_CALLED = {
         "float64",
         "initializer",
     ),
-    *("int64", "layer", "memory", "no_tracking", "optimizer", "schedule", "show_config"),
+    *("int64", "layer", "memory", "metric", "no_tracking", "optimizer", "schedule", "show_config"),
 }
 
 KEEP_ARRAYS = {
     *("Adam().load_state_dict", "Adam().set", "Adam().step", "Average().load_state_dict", "GradientDescent().step"),
-    *("LBFGS().step", "Model().backward", "Model().forward", "_core.optimizer_step"),
+    *("LBFGS().step", "Model().backward", "Model().fit", "Model().forward", "_core.optimizer_step"),
 }
 
 OTHER_CALLS = {
@@ -178,6 +179,8 @@ OTHER_CALLS = {
     "data.Loader": ((A, arr([0, 1])), 2, True),
     "data.collate": ([(1.0, V), (2.0, V)], "float32"),
     "data.split": (A, P, 0.5, 1),
+    "callback.EarlyStopping": ("loss", 3, 0.1),
+    "callback.Schedule": (abs,),
     "initializer.constant": (1.0,),
     "initializer.fans": ((2, 3),),
     "initializer.generator": (1,),
@@ -192,6 +195,11 @@ OTHER_CALLS = {
     "layer.Flatten": (2,),
     "layer.MaxPool": (2, 1),
     "memory.trim": (2**20,),
+    "metric.F1": ("macro", 0.5),
+    "metric.accuracy": (A, arr([0, 2])),
+    "metric.mae": (V, V),
+    "metric.mse": (V, V),
+    "metric.top_k": (2,),
     "optimizer.Adam": (0.1, 0.9, 0.999, 1e-8, 0.0),
     "optimizer.Adadelta": (1.0, 0.9, 1e-6, 0.0),
     "optimizer.Adagrad": (0.1, 1e-10, 0.0, 0.0),
@@ -267,7 +275,13 @@ OBJECTS = {  # not in the package under a name
     "Loader().load_state_dict": (corgi.data.Loader(A).load_state_dict, (corgi.data.Loader(A).state_dict(),)),
     "MaxPool()": (corgi.layer.MaxPool(2), (IMAGES,)),
     "Model().backward": (lambda x: (MODEL.forward(P), MODEL.backward(x)), (P,)),
+    "Model().evaluate": (MODEL.evaluate, (P, P)),
+    "Model().fit": (corgi.Model([corgi.layer.Dense(2, 2)], corgi.optimizer.Adam(), corgi.cost.mse).fit, (P, P)),
     "Model().forward": (MODEL.forward, (P,)),
+    "Model().predict": (MODEL.predict, (P,)),
+    "Model().summary": (MODEL.summary, ((2, 2), "float64")),
+    "F1().update": (corgi.metric.F1().update, (A, arr([0, 2]))),
+    "top_k()": (corgi.metric.top_k(2), (A, arr([0, 2]))),
     "initializer.he()()": (corgi.initializer.he(), ((2, 3), "float32", 1)),
     "pullback": (corgi.vjp(total, V)[1], (1.0,)),
 }
@@ -303,7 +317,7 @@ def wrong_values():
             corgi.Array,
             corgi,
             range(3),
-            iter([V.detach()]),
+            iter([V.copy()]),  # which an optimizer's step may update
             memoryview(b"\1\2\3"),
             NotImplemented,
         ),

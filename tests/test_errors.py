@@ -42,7 +42,8 @@ NAMES = {
     **vars(fuzz),
     **vars(corgi.layer),
     **vars(corgi.optimizer),
-    **{name: getattr(corgi, name) for name in ("Model", "activation", "cost", "data", "initializer", "schedule")},
+    **{name: getattr(corgi, name) for name in ("Model", "activation", "callback", "cost", "data")},
+    **{name: getattr(corgi, name) for name in ("initializer", "metric", "schedule")},
     **{"INF": float("inf"), "NAN": float("nan"), "ONE": ONE, "SQUARE": SQUARE, "T": T, "TWO_TO_TWO": TWO_TO_TWO},
     **{"train": train, "twice": twice},
 }

@@ -59,8 +59,10 @@ class Loader:
 
     Attributes
     ----------
-    epoch : int
-        Number of the epoch that is being read, or will be read next, from 0.
+    rows : int or None
+        Number of samples; None for an iterable.
+    epoch, position : int
+        Number of the epoch that is being read, or will be read next, from 0; and of its batches that the loop has received.
 
     Raises
     ------
@@ -127,6 +129,11 @@ class Loader:
     def epoch(self) -> int:
         """Number of the epoch that is being read, or will be read next, from 0."""
         return self._place.epoch
+
+    @property
+    def position(self) -> int:
+        """How many batches of that epoch the loop has received."""
+        return self._place.position
 
     def __len__(self) -> int:
         if self.rows is None:
