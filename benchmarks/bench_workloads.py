@@ -54,6 +54,50 @@ class Training:
     track_memory.unit = "bytes"
 
 
+class Batches:
+    """An epoch of batches of 100,000 rows of 64 float32 values, with a class each."""
+
+    params = (["in order", "shuffled", "shuffled, prefetched"], [32, 1024])
+    param_names = ("order", "batch")
+
+    def setup(self, order, batch):
+        generator = np.random.default_rng(0)
+        rows = (
+            corgi.array(generator.random((100_000, 64), dtype=np.float32)),
+            corgi.array(generator.integers(10, size=100_000)),
+        )
+        prefetch = 2 if "prefetched" in order else 0
+        self.loader = corgi.data.Loader(rows, batch, shuffle="shuffled" in order, seed=0, prefetch=prefetch)
+
+    def time_epoch(self, order, batch):
+        for _ in self.loader:
+            pass
+
+
+class Fit:
+    """An epoch of 1,000 steps of a tiny network: what `fit` costs beside a loop by hand."""
+
+    params = ("by hand", "fit", "fit with accuracy")
+    param_names = ("loop",)
+
+    def setup(self, loop):
+        corgi.seed(0)
+        layers = [Dense(2, 16, activation="relu", dtype="float32"), Dense(16, 2, activation="softmax", dtype="float32")]
+        self.model = Model(layers, GradientDescent(0.01), cost.cross_entropy)
+        generator = np.random.default_rng(0)
+        self.inputs = corgi.array(generator.normal(size=(32_000, 2)), dtype="float32")
+        self.targets = corgi.array(generator.integers(2, size=32_000))
+
+    def time_epoch(self, loop):
+        if loop == "by hand":
+            for inputs, targets in corgi.data.Loader((self.inputs, self.targets), 32, shuffle=True, seed=0):
+                self.model.forward(inputs)
+                self.model.backward(targets)
+                self.model.update()
+        else:
+            self.model.fit(self.inputs, self.targets, seed=0, metrics=["accuracy"] if "accuracy" in loop else [])
+
+
 class ConvTraining:
     """One step of a convolutional network on a batch of 8 x 8 images; float32."""
 

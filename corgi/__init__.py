@@ -19,9 +19,12 @@ except ImportError as _error:
         ) from _error
     raise
 
+import typing as _t
+from importlib import import_module as _import_module
+
 import numpy as _np
 
-from corgi import activation, callback, cost, data, initializer, layer, metric, optimizer, schedule
+from corgi import activation, cost, initializer, layer, optimizer, schedule
 from corgi._core import (
     Array,
     all,
@@ -260,6 +263,17 @@ __all__ += [  # noqa: RUF022
 # isort: on
 # fmt: on
 # ---- end of pointwise ops
+
+if _t.TYPE_CHECKING:
+    from corgi import callback, data, metric
+else:
+
+    def __getattr__(name):
+        """Modules that many programs do without are imported at the first use."""
+        if name in ("callback", "data", "metric"):
+            return _import_module(f"corgi.{name}")
+        raise AttributeError(f"module 'corgi' has no attribute {name!r}")
+
 
 arr = array
 float64, float32, int64, bool_ = _np.dtype("float64"), _np.dtype("float32"), _np.dtype("int64"), _np.dtype("bool")

@@ -105,7 +105,8 @@ def summary(layer: Layer, input_shape: int | Sequence[int] | None = None, dtype:
     Examples
     --------
     >>> import corgi
-    >>> corgi.summary.summary(corgi.layer.Dense(3, 2))
+    >>> from corgi.summary import summary
+    >>> summary(corgi.layer.Dense(3, 2))
     layer  type   parameters  bytes
            Dense           8     64
     total                  8     64

@@ -171,33 +171,38 @@ def _train(
     for measure in measures.values():
         measure.reset()
     output: Any
-    for inputs, targets in loader:
-        interruption.wait = True
-        output = forward(inputs)
-        loss = backward(targets)
-        if not math.isfinite(loss) and _not_finite(run, loss, stop_on_nan):
-            _clear(model)
-            return None
-        update()
-        run.step += 1
-        interruption.wait = False
-        if interruption.pending:
-            raise KeyboardInterrupt
-        count = len(output)
-        total += loss * count
-        rows += count
-        if measures:
-            with no_tracking():
-                for measure in measures.values():
-                    measure.update(output, targets)
-        output = None  # and with it the graph, before the next one is made
-        run.loss = loss
-        if after_batch:
-            _call(called, "on_batch_end", run)
-            if run.stopped:
+    batches: Any = iter(loader)
+    try:
+        for inputs, targets in batches:
+            interruption.wait = True
+            output = forward(inputs)
+            loss = backward(targets)
+            if not math.isfinite(loss) and _not_finite(run, loss, stop_on_nan):
+                _clear(model)
                 return None
-        if bar.shown:
-            bar.step(total / rows)
+            update()
+            run.step += 1
+            interruption.wait = False
+            if interruption.pending:
+                raise KeyboardInterrupt
+            count = len(output)
+            total += loss * count
+            rows += count
+            if measures:
+                with no_tracking():
+                    for measure in measures.values():
+                        measure.update(output, targets)
+            output = None  # and with it the graph, before the next one is made
+            run.loss = loss
+            if after_batch:
+                _call(called, "on_batch_end", run)
+                if run.stopped:
+                    return None
+            if bar.shown:
+                bar.step(total / rows)
+    finally:
+        if isinstance(loader, Loader):
+            batches.close()  # ends its thread at once, also when an error's traceback holds this frame
     if not rows:
         if resumed:  # at the end of its epoch
             return None

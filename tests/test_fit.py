@@ -432,6 +432,17 @@ def test_ctrl_c_at_any_moment_in_a_process():
         assert (process.returncode, out, error) == (0, "True\n", ""), delay
 
 
+def test_no_thread_outlives_fit():
+    def wrong(run):
+        if run.step == 3:
+            raise KeyError("mine")
+
+    loader = Loader((arr(X), arr(Y)), 2, prefetch=2)
+    with pytest.raises(KeyError) as caught:  # whose traceback holds the loop
+        classifier().fit(loader, callbacks=[LambdaCallback(on_batch_end=wrong)])
+    assert caught.value.args == ("mine",) and threading.active_count() == 1
+
+
 # ---- errors
 
 

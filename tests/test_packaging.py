@@ -63,6 +63,17 @@ def test_import_needs_numpy_alone(tmp_path):
     assert python(program, tmp_path).split() == ["corgi"]
 
 
+def test_modules_that_are_imported_at_the_first_use(tmp_path):
+    program = (
+        "import sys, corgi\n"
+        "names = ['callback', 'data', 'metric', 'training']\n"
+        "print(*[name for name in names if f'corgi.{name}' in sys.modules])\n"
+        "print(corgi.data.Loader.__name__, corgi.metric.F1.__name__, corgi.callback.Log.__name__)\n"
+        "print(hasattr(corgi, 'nothing'))"
+    )
+    assert python(program, tmp_path).splitlines() == ["", "Loader F1 Log", "False"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/task")
 def test_no_thread_is_started_at_import(tmp_path):
     count = "len(os.listdir('/proc/self/task'))"

@@ -145,3 +145,19 @@ corgi.memory.trim()
 corgi.seed(1)
 corgi.show_config()
 print(corgi.blas_backend().upper(), threads, in_use)
+
+
+# ---- data and training
+
+images, labels = corgi.data.mnist5000("float32")
+learnt, judged = corgi.data.split(images, labels, fraction=0.2, seed=0)
+classifier = Model(Dense(784, 10), Adam(), cost.softmax_cross_entropy)
+stopping = corgi.callback.EarlyStopping("val_accuracy", patience=3)
+history = classifier.fit(*learnt, epochs=2, validation=judged, metrics="accuracy", callbacks=[stopping])
+best: float = min(history["val_loss"])
+history.to_csv("history.csv")
+print(classifier.eval().summary((1, 784)), classifier.predict(images[:5]).shape, history.stopped.upper(), best)
+loader = corgi.data.Loader((images, labels), 32, shuffle=True, prefetch=2)
+for inputs, targets in loader:
+    state = {**loader.state_dict(), "sizes": (inputs.shape, targets.shape)}
+print(f"{classifier.evaluate(loader)['loss']:.3f}")
