@@ -186,8 +186,9 @@ class Model(Layer):
     ) -> History:
         """Train: forward, backward and update for every batch of every epoch.
 
-        Layers are in training mode meanwhile, and in evaluation mode for the validation. Ctrl-C ends the training after the
-        current step: the history so far is returned, and the model can be used, and trained on.
+        The loss of an epoch is the mean over its rows, as costs are means over the rows of a batch. Layers are in training
+        mode meanwhile, and in evaluation mode for the validation. Ctrl-C ends the training after the current step: the
+        history so far is returned, and the model can be used, and trained on.
 
         Parameters
         ----------

@@ -171,14 +171,14 @@ def _train(
     for measure in measures.values():
         measure.reset()
     output: Any
-    batches: Any = iter(loader)
-    try:
+    with _batches_of(loader) as batches:
         for inputs, targets in batches:
             interruption.wait = True
             output = forward(inputs)
             loss = backward(targets)
             if not math.isfinite(loss) and _not_finite(run, loss, stop_on_nan):
                 _clear(model)
+                interruption.wait = False
                 return None
             update()
             run.step += 1
@@ -200,9 +200,6 @@ def _train(
                     return None
             if bar.shown:
                 bar.step(total / rows)
-    finally:
-        if isinstance(loader, Loader):
-            batches.close()  # ends its thread at once, also when an error's traceback holds this frame
     if not rows:
         if resumed:  # at the end of its epoch
             return None
@@ -226,8 +223,8 @@ def _judge(model: Model, loader: Iterable[Any], measures: dict[str, Metric], op:
     total, rows = 0.0, 0
     for measure in measures.values():
         measure.reset()
-    with no_tracking():
-        for inputs, targets in loader:
+    with no_tracking(), _batches_of(loader) as batches:
+        for inputs, targets in batches:
             output = model.forward(inputs)
             count = len(output)
             if model.cost is not None:
@@ -337,6 +334,17 @@ def _raw(given: Any) -> Any:
 
 
 # ---- what surrounds the loops
+
+
+@contextmanager
+def _batches_of(loader: Iterable[Any]) -> Iterator[Iterator[Any]]:
+    """Go through batches; the thread of a Loader ends with the block, also when an error's traceback holds the loop."""
+    batches: Any = iter(loader)
+    try:
+        yield batches
+    finally:
+        if isinstance(loader, Loader):
+            batches.close()
 
 
 @contextmanager
