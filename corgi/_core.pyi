@@ -19,7 +19,6 @@ _Key: TypeAlias = SupportsIndex | slice | EllipsisType | _ArrayLike | None
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-ACTIVATIONS: dict[str | None, int]
 
 @final
 class Array:
