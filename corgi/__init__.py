@@ -247,18 +247,20 @@ __all__ = [
 # fmt: off
 # isort: off
 from corgi._core import (
-    absolute, add, arccos, arcsin, arctan, arctan2, axpy, ceil, clip, cos, cosh, divide, equal, erf, exp, expm1, floor,
-    floor_divide, greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log10, log1p, log2, logaddexp,
-    logical_and, logical_or, logical_xor, maximum, minimum, multiply, negative, not_equal, power, reciprocal, relu,
-    remainder, rint, sigmoid, sign, sin, sinh, softplus, sqrt, square, squared_difference, subtract, tan, tanh,
+    absolute, absolute_loss, add, arccos, arcsin, arctan, arctan2, axpy, ceil, clip, cos, cosh, divide, elu, equal, erf,
+    erfc, exp, expm1, floor, floor_divide, gelu, gelu_tanh, greater, greater_equal, hinge_loss, huber_loss, isfinite, isinf,
+    isnan, less, less_equal, log, log10, log1p, log2, log_loss, logaddexp, logical_and, logical_or, logical_xor,
+    logistic_loss, maximum, minimum, mish, multiply, negative, not_equal, power, prelu, reciprocal, relu, remainder, rint,
+    selu, sigmoid, sign, silu, sin, sinh, softplus, sqrt, square, subtract, tan, tanh,
 )
 
 __all__ += [  # noqa: RUF022
-    "absolute", "add", "arccos", "arcsin", "arctan", "arctan2", "axpy", "ceil", "clip", "cos", "cosh", "divide", "equal",
-    "erf", "exp", "expm1", "floor", "floor_divide", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less",
-    "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "logical_or", "logical_xor", "maximum",
-    "minimum", "multiply", "negative", "not_equal", "power", "reciprocal", "relu", "remainder", "rint", "sigmoid", "sign",
-    "sin", "sinh", "softplus", "sqrt", "square", "squared_difference", "subtract", "tan", "tanh",
+    "absolute", "absolute_loss", "add", "arccos", "arcsin", "arctan", "arctan2", "axpy", "ceil", "clip", "cos", "cosh",
+    "divide", "elu", "equal", "erf", "erfc", "exp", "expm1", "floor", "floor_divide", "gelu", "gelu_tanh", "greater",
+    "greater_equal", "hinge_loss", "huber_loss", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10", "log1p",
+    "log2", "log_loss", "logaddexp", "logical_and", "logical_or", "logical_xor", "logistic_loss", "maximum", "minimum",
+    "mish", "multiply", "negative", "not_equal", "power", "prelu", "reciprocal", "relu", "remainder", "rint", "selu",
+    "sigmoid", "sign", "silu", "sin", "sinh", "softplus", "sqrt", "square", "subtract", "tan", "tanh",
 ]
 # isort: on
 # fmt: on

@@ -22,6 +22,7 @@ __all__ = [
     "Cost",
     "DTypeLike",
     "Distribution",
+    "Fan",
     "OptimizerOptions",
     "Pair",
     "Parameters",
@@ -33,7 +34,8 @@ __all__ = [
 
 Activation: TypeAlias = Callable[[Array], Array]
 Cost: TypeAlias = Callable[[Array, Any], Array]
-Distribution: TypeAlias = Literal["normal", "uniform"]
+Distribution: TypeAlias = Literal["normal", "uniform", "truncated"]
+Fan: TypeAlias = Literal["fan_in", "fan_out", "fan_avg"]
 Parameters: TypeAlias = Mapping[str, Array] | Iterable[Array]
 Rule: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], ArrayLike]
 Schedule: TypeAlias = Callable[[int], float]

@@ -2,6 +2,10 @@
 
 Above: layers.  Below: NumPy's generators.  Numbers are drawn in double and then rounded, so that
 float32 and float64 layers start from the same values.
+
+Other libraries' names: ``kaiming`` is `he` and ``xavier`` is `glorot`, with the distribution as an argument (PyTorch's
+``kaiming_uniform_(w, nonlinearity="relu")`` is ``he("uniform")``, Keras's ``HeNormal`` is ``he("truncated")``);
+``trunc_normal_`` is `truncated_normal`, ``VarianceScaling`` is `variance_scaling`, ``dirac_`` and ``eye_`` are `identity`.
 """
 
 from __future__ import annotations
@@ -19,9 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from corgi._core import Array
-    from corgi._typing import ArrayLike, Distribution, DTypeLike, Seed
+    from corgi._typing import ArrayLike, Distribution, DTypeLike, Fan, Seed
 
-__all__ = ["Initializer", "constant", "generator", "glorot", "he", "lecun", "normal", "ones", "seed", "uniform", "zeros"]
+__all__ = [
+    "Initializer",
+    "constant",
+    "generator",
+    "glorot",
+    "he",
+    "identity",
+    "lecun",
+    "normal",
+    "ones",
+    "orthogonal",
+    "seed",
+    "truncated_normal",
+    "uniform",
+    "variance_scaling",
+    "zeros",
+]
 
 _default: np.random.Generator | None = None
 
@@ -196,6 +216,44 @@ def constant(value: float) -> Initializer:
     return Initializer(f"constant({value})", partial(_fill, _number(value, "constant", "value")))
 
 
+def _draw_identity(gain: float, generator: np.random.Generator, shape: tuple[int, ...]) -> ArrayLike:
+    if len(shape) < 2:
+        raise ValueError(f"identity: expected a weight (outputs, inputs, ...), got shape {shape}")
+    values = np.zeros(shape)
+    middle = tuple(size // 2 for size in shape[2:])
+    if values.size:
+        for i in range(min(shape[:2])):
+            values[(i, i, *middle)] = gain
+    return values
+
+
+def identity(gain: float = 1.0) -> Initializer:
+    """The weight of a layer that passes its first inputs on, times `gain`: ones on the diagonal, in the middle of a window.
+
+    Parameters
+    ----------
+    gain : float
+
+    Returns
+    -------
+    Initializer
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the gain is not a finite number. When called: for a shape with fewer than two axes.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> initializer.identity()((2, 3))
+    Array([[1., 0., 0.],
+           [0., 1., 0.]], dtype=float64)
+    """
+    gain = _number(gain, "identity", "gain")
+    return Initializer(f"identity({gain})", partial(_draw_identity, gain))
+
+
 # ---- independent random numbers
 
 
@@ -205,6 +263,28 @@ def _draw_normal(mean: float, std: float, generator: np.random.Generator, shape:
 
 def _draw_uniform(low: float, high: float, generator: np.random.Generator, shape: tuple[int, ...]) -> ArrayLike:
     return low + (high - low) * generator.random(shape)
+
+
+def _standard_truncated(cutoff: float, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Standard normal numbers between -cutoff and cutoff, by rejection; below 1 from uniform proposals."""
+    found = np.empty(math.prod(shape))
+    missing = np.arange(found.size)
+    while missing.size:
+        if cutoff < 1:
+            drawn = cutoff * (2 * generator.random(missing.size) - 1)
+            kept = generator.random(missing.size) < np.exp(-0.5 * drawn * drawn)
+        else:
+            drawn = generator.standard_normal(missing.size)
+            kept = np.abs(drawn) <= cutoff
+        found[missing[kept]] = drawn[kept]
+        missing = missing[~kept]
+    return found.reshape(shape)
+
+
+def _draw_truncated(
+    mean: float, std: float, cutoff: float, generator: np.random.Generator, shape: tuple[int, ...]
+) -> ArrayLike:
+    return mean + std * _standard_truncated(cutoff, generator, shape)
 
 
 def normal(mean: float = 0.0, std: float = 1.0, *, seed: Seed = None) -> Initializer:
@@ -235,6 +315,42 @@ def normal(mean: float = 0.0, std: float = 1.0, *, seed: Seed = None) -> Initial
     if std < 0:
         raise ValueError(f"normal: expected std of at least 0, got {std}")
     return Initializer(f"normal({mean}, {std})", partial(_draw_normal, mean, std), seed)
+
+
+def truncated_normal(mean: float = 0.0, std: float = 1.0, cutoff: float = 2.0, *, seed: Seed = None) -> Initializer:
+    """Normally distributed elements, of which those more than `cutoff` standard deviations from the mean are drawn again.
+
+    Parameters
+    ----------
+    mean, std : float
+        Mean, and standard deviation (at least 0) before truncation; after it, it is 0.880 times that for a cutoff of 2.
+    cutoff : float
+        Greater than 0, in standard deviations.
+    seed : int, numpy.random.Generator or None
+
+    Returns
+    -------
+    Initializer
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not a finite number, `std` is negative or `cutoff` not positive.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> values = initializer.truncated_normal(std=0.02, seed=1)(10000)
+    >>> bool((abs(values) <= 0.04).all())
+    True
+    """
+    mean, std = _number(mean, "truncated_normal", "mean"), _number(std, "truncated_normal", "std")
+    cutoff = _number(cutoff, "truncated_normal", "cutoff")
+    if std < 0:
+        raise ValueError(f"truncated_normal: expected std of at least 0, got {std}")
+    if cutoff <= 0:
+        raise ValueError(f"truncated_normal: expected cutoff greater than 0, got {cutoff}")
+    return Initializer(f"truncated_normal({mean}, {std}, {cutoff})", partial(_draw_truncated, mean, std, cutoff), seed)
 
 
 def uniform(low: float = -1.0, high: float = 1.0, *, seed: Seed = None) -> Initializer:
@@ -300,39 +416,46 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
     return shape[1] * window, shape[0] * window
 
 
+_FANS: dict[str, Callable[[int, int], float]] = {
+    "fan_in": lambda fan_in, fan_out: fan_in,
+    "fan_out": lambda fan_in, fan_out: fan_out,
+    "fan_avg": lambda fan_in, fan_out: (fan_in + fan_out) / 2,
+}
+_TRUNCATED_STD = 0.87962566103423978  # of a standard normal number between -2 and 2
+
+
 def _draw_scaled(
-    variance: Callable[[int, int], float], distribution: Distribution, generator: np.random.Generator, shape: tuple[int, ...]
+    scale: float, mode: Fan, distribution: Distribution, generator: np.random.Generator, shape: tuple[int, ...]
 ) -> ArrayLike:
-    std = math.sqrt(variance(*fans(shape))) if math.prod(shape) else 0.0
+    std = math.sqrt(scale / _FANS[mode](*fans(shape))) if math.prod(shape) else 0.0
     if distribution == "normal":
         return std * generator.standard_normal(shape)
+    if distribution == "truncated":
+        return std / _TRUNCATED_STD * _standard_truncated(2.0, generator, shape)
     return std * math.sqrt(3) * (2 * generator.random(shape) - 1)
 
 
-def _he_variance(fan_in: int, fan_out: int) -> float:
-    return 2 / fan_in
+def _scaled(name: str, text: str, scale: float, mode: Fan, distribution: Distribution, seed: Seed) -> Initializer:
+    if distribution not in ("normal", "uniform", "truncated"):
+        raise ValueError(f"{name}: expected distribution 'normal', 'uniform' or 'truncated', got {distribution!r}")
+    if mode not in ("fan_in", "fan_out", "fan_avg"):
+        raise ValueError(f"{name}: expected mode 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
+    return Initializer(text, partial(_draw_scaled, scale, mode, distribution), seed)
 
 
-def _glorot_variance(fan_in: int, fan_out: int) -> float:
-    return 2 / (fan_in + fan_out)
-
-
-def _lecun_variance(fan_in: int, fan_out: int) -> float:
-    return 1 / fan_in
-
-
-def _scaled(name: str, variance: Callable[[int, int], float], distribution: Distribution, seed: Seed) -> Initializer:
-    if distribution not in ("normal", "uniform"):
-        raise ValueError(f"{name}: expected distribution 'normal' or 'uniform', got {distribution!r}")
-    return Initializer(f"{name}({distribution!r})", partial(_draw_scaled, variance, distribution), seed)
-
-
-def he(distribution: Distribution = "normal", *, seed: Seed = None) -> Initializer:
-    """Standard deviation ``sqrt(2 / fan_in)``, which keeps the scale through layers with relu (He et al. 2015).
+def variance_scaling(
+    scale: float = 1.0, mode: Fan = "fan_in", distribution: Distribution = "truncated", *, seed: Seed = None
+) -> Initializer:
+    """Standard deviation ``sqrt(scale / fan)``: what `he`, `glorot` and `lecun` are cases of.
 
     Parameters
     ----------
-    distribution : {"normal", "uniform"}
+    scale : float
+        Greater than 0.
+    mode : {"fan_in", "fan_out", "fan_avg"}
+        The fan: how many inputs an output depends on, how many outputs an input reaches, or the mean of both; see `fans`.
+    distribution : {"truncated", "normal", "uniform"}
+        "truncated" is normal between -2 and 2 standard deviations, widened so that the deviation is as stated.
     seed : int, numpy.random.Generator or None
         None is the package's generator, see `corgi.seed`.
 
@@ -342,8 +465,44 @@ def he(distribution: Distribution = "normal", *, seed: Seed = None) -> Initializ
 
     Raises
     ------
-    ValueError
-        For another distribution.
+    TypeError, ValueError
+        If the scale is not a positive number, or for another mode or distribution.
+
+    Examples
+    --------
+    >>> from corgi import initializer
+    >>> round(initializer.variance_scaling(3.0, "fan_out", "uniform", seed=1)((300, 100)).std().item(), 2)
+    0.1
+    """
+    scale = _number(scale, "variance_scaling", "scale")
+    if scale <= 0:
+        raise ValueError(f"variance_scaling: expected scale greater than 0, got {scale}")
+    text = f"variance_scaling({scale}, {mode!r}, {distribution!r})"
+    return _scaled("variance_scaling", text, scale, mode, distribution, seed)
+
+
+def he(distribution: Distribution = "normal", *, mode: Fan = "fan_in", slope: float = 0.0, seed: Seed = None) -> Initializer:
+    """Standard deviation ``sqrt(2 / fan_in)``, which keeps the scale through layers with relu (He et al. 2015).
+
+    Parameters
+    ----------
+    distribution : {"normal", "uniform", "truncated"}
+        "truncated" is normal between -2 and 2 standard deviations, widened so that the deviation is as stated.
+    mode : {"fan_in", "fan_out", "fan_avg"}
+        "fan_out" keeps the scale of the gradients instead.
+    slope : float
+        Of leaky_relu below 0, for which it is ``sqrt(2 / (1 + slope**2) / fan_in)``.
+    seed : int, numpy.random.Generator or None
+        None is the package's generator, see `corgi.seed`.
+
+    Returns
+    -------
+    Initializer
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another distribution or mode, or a slope that is not a finite number.
 
     Examples
     --------
@@ -351,15 +510,25 @@ def he(distribution: Distribution = "normal", *, seed: Seed = None) -> Initializ
     >>> round(initializer.he(seed=1)((300, 200)).std().item(), 2)
     0.1
     """
-    return _scaled("he", _he_variance, distribution, seed)
+    slope = _number(slope, "he", "slope")
+    text = (
+        f"he({distribution!r}"
+        + (f", mode={mode!r}" if mode != "fan_in" else "")
+        + (f", slope={slope}" if slope else "")
+        + ")"
+    )
+    return _scaled("he", text, 2 / (1 + slope * slope), mode, distribution, seed)
 
 
-def glorot(distribution: Distribution = "uniform", *, seed: Seed = None) -> Initializer:
-    """Standard deviation ``sqrt(2 / (fan_in + fan_out))``, for sigmoid, tanh and softmax (Glorot & Bengio 2010).
+def glorot(distribution: Distribution = "uniform", *, gain: float = 1.0, seed: Seed = None) -> Initializer:
+    """Standard deviation ``gain * sqrt(2 / (fan_in + fan_out))``, for sigmoid, tanh and softmax (Glorot & Bengio 2010).
 
     Parameters
     ----------
-    distribution : {"uniform", "normal"}
+    distribution : {"uniform", "normal", "truncated"}
+        "truncated" is normal between -2 and 2 standard deviations, widened so that the deviation is as stated.
+    gain : float
+        Greater than 0; 5 / 3 is often taken for tanh.
     seed : int, numpy.random.Generator or None
         None is the package's generator, see `corgi.seed`.
 
@@ -369,8 +538,8 @@ def glorot(distribution: Distribution = "uniform", *, seed: Seed = None) -> Init
 
     Raises
     ------
-    ValueError
-        For another distribution.
+    TypeError, ValueError
+        For another distribution, or a gain that is not a positive number.
 
     Examples
     --------
@@ -378,15 +547,20 @@ def glorot(distribution: Distribution = "uniform", *, seed: Seed = None) -> Init
     >>> round(initializer.glorot(seed=1)((100, 100)).std().item(), 2)
     0.1
     """
-    return _scaled("glorot", _glorot_variance, distribution, seed)
+    gain = _number(gain, "glorot", "gain")
+    if gain <= 0:
+        raise ValueError(f"glorot: expected gain greater than 0, got {gain}")
+    text = f"glorot({distribution!r}" + (f", gain={gain}" if gain != 1 else "") + ")"
+    return _scaled("glorot", text, gain * gain, "fan_avg", distribution, seed)
 
 
 def lecun(distribution: Distribution = "normal", *, seed: Seed = None) -> Initializer:
-    """Standard deviation ``sqrt(1 / fan_in)``, which keeps the scale through linear layers (LeCun et al. 1998).
+    """Standard deviation ``sqrt(1 / fan_in)``, for linear layers (LeCun et al. 1998) and selu.
 
     Parameters
     ----------
-    distribution : {"normal", "uniform"}
+    distribution : {"normal", "uniform", "truncated"}
+        "truncated" is normal between -2 and 2 standard deviations, widened so that the deviation is as stated.
     seed : int, numpy.random.Generator or None
         None is the package's generator, see `corgi.seed`.
 
@@ -405,7 +579,46 @@ def lecun(distribution: Distribution = "normal", *, seed: Seed = None) -> Initia
     >>> round(initializer.lecun(seed=1)((300, 100)).std().item(), 2)
     0.1
     """
-    return _scaled("lecun", _lecun_variance, distribution, seed)
+    return _scaled("lecun", f"lecun({distribution!r})", 1.0, "fan_in", distribution, seed)
+
+
+def _draw_orthogonal(gain: float, generator: np.random.Generator, shape: tuple[int, ...]) -> ArrayLike:
+    if len(shape) < 2:
+        raise ValueError(f"orthogonal: expected a weight (outputs, inputs, ...), got shape {shape}")
+    rows, columns = shape[0], math.prod(shape[1:])
+    q, r = np.linalg.qr(generator.standard_normal((max(rows, columns), min(rows, columns))))
+    q = q * np.where(np.diagonal(r) < 0, -gain, gain)  # uniformly distributed (Mezzadri 2007): qr alone prefers some signs
+    return (q if rows >= columns else q.T).reshape(shape)
+
+
+def orthogonal(gain: float = 1.0, *, seed: Seed = None) -> Initializer:
+    """A random matrix with orthonormal rows or columns, whichever are fewer, times `gain` (Saxe et al. 2014).
+
+    Parameters
+    ----------
+    gain : float
+    seed : int, numpy.random.Generator or None
+        None is the package's generator, see `corgi.seed`.
+
+    Returns
+    -------
+    Initializer
+        Weights of more than two axes are matrices of shape (outputs, everything else).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the gain is not a finite number. When called: for a shape with fewer than two axes.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> w = corgi.initializer.orthogonal(seed=1)((2, 3))
+    >>> corgi.allclose(w @ w.T, corgi.eye(2))
+    True
+    """
+    gain = _number(gain, "orthogonal", "gain")
+    return Initializer(f"orthogonal({gain})", partial(_draw_orthogonal, gain), seed)
 
 
 # ---- for layers
@@ -419,11 +632,27 @@ def _number(value: float, op: str, name: str) -> float:
     return float(value)
 
 
+_MAKERS = [
+    constant,
+    glorot,
+    he,
+    identity,
+    lecun,
+    normal,
+    ones,
+    orthogonal,
+    truncated_normal,
+    uniform,
+    variance_scaling,
+    zeros,
+]
+
+
 def make(rule: Any, shape: tuple[int, ...], dtype: DTypeLike | None, owner: str) -> Array:
     """A tracked array of a shape, made by a rule (`he()` for None): what layers call."""
     if rule is None:
         rule = he()
-    if rule in (constant, glorot, he, lecun, normal, ones, uniform, zeros):
+    if rule in _MAKERS:
         raise TypeError(f"{owner}: expected an initializer, got the function that makes one; call it: {rule.__name__}()")
     if not callable(rule):
         raise TypeError(f"{owner}: expected an initializer such as initializer.he(), got {type(rule).__name__}")

@@ -79,6 +79,10 @@ cdef extern from "kernels/pointwise.h" nogil:
         int kind, n_inputs
         const char *vjp[3]
     const PointwiseOp pointwise_ops[]
+    ctypedef struct PointwiseHelper:
+        const char *name
+        const char *meaning
+    const PointwiseHelper pointwise_helpers[]
 
 cdef extern from "kernels/update.h" nogil:
     enum: N_UPDATE_RULES, UPDATE_average

@@ -216,7 +216,29 @@ cdef dict formula_names():
     names = {name: globals()[name] for name in ROW_NUMBERS}
     names["where"] = where
     names["C"] = float
+    for helper, meaning in helper_meanings().items():
+        names[helper] = eval(f"lambda x: {meaning}", names)
     return names
+
+
+cdef list helpers_of(str text):
+    """The helpers that a text needs, each with its meaning, in which those after it stand."""
+    cdef list found = []
+    for helper, meaning in reversed(helper_meanings().items()):
+        if helper in words(text):
+            found.append((helper, meaning))
+            text += " " + meaning
+    return found
+
+
+cdef dict helper_meanings():
+    """The helpers of the formulas, {name: what it is in terms of ops}."""
+    cdef dict meanings = {}
+    cdef int i = 0
+    while pointwise_helpers[i].name != NULL:
+        meanings[pointwise_helpers[i].name.decode()] = pointwise_helpers[i].meaning.decode()
+        i += 1
+    return meanings
 
 
 # ---- operators and functions
@@ -440,6 +462,7 @@ cdef str documentation(int op):
         lines += ["", "Notes", "-----", f"Formula: ``{row.formula.decode()}``.", ""]
         lines += [f"Gradient for {name}, with cotangent g{' and result y' if 'y' in text else ''}: ``{text}``."
                   for name, text in zip(parameters, gradients)]
+        lines += [f"There ``{helper}(x)`` is ``{meaning}``." for helper, meaning in helpers_of(" ".join(gradients))]
     name = row.name.decode()
     lines += ["", "Examples", "--------", ">>> import corgi", f">>> result = corgi.{name}({arguments})", ">>> result.shape", "()"]
     if op == OP_clip:

@@ -173,8 +173,12 @@ KEEP_ARRAYS = {
 }
 
 OTHER_CALLS = {
+    "activation.elu": (V, 0.5),
     "activation.get": ("relu",),
+    "activation.glu": (corgi.ones((2, 4)), 1),
+    "activation.hardtanh": (V, -1.0, 1.0),
     "activation.identity": (V,),
+    "activation.leaky_relu": (V, 0.5),
     "cost.mse": (V, V),
     "data.Loader": ((A, arr([0, 1])), 2, True),
     "data.collate": ([(1.0, V), (2.0, V)], "float32"),
@@ -186,9 +190,13 @@ OTHER_CALLS = {
     "initializer.generator": (1,),
     "initializer.glorot": ("normal",),
     "initializer.he": ("normal",),
+    "initializer.identity": (1.0,),
     "initializer.lecun": ("normal",),
     "initializer.normal": (0.0, 1.0),
+    "initializer.orthogonal": (1.0,),
+    "initializer.truncated_normal": (0.0, 1.0, 2.0),
     "initializer.uniform": (0.0, 1.0),
+    "initializer.variance_scaling": (1.0, "fan_in", "normal"),
     "layer.AvgPool": (2, 1),
     "layer.Conv": (3, 4, 2, None, "relu"),
     "layer.Dense": (2, 3, None, "relu"),

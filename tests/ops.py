@@ -83,6 +83,29 @@ def _softmax_cross_entropy(logits, target):
     return -(target * scipy.special.log_softmax(logits, -1)).sum(-1).mean()
 
 
+def _times(x, y):
+    """x y, where 0 comes before infinity."""
+    return np.where(y == 0, np.copysign(0.0, x), x * y)
+
+
+def _huber(x, t, delta):
+    r = np.abs(1.0 * x - t)
+    return np.where(r <= delta, (x - t) * 0.5 * (x - t), delta * (r - 0.5 * delta))
+
+
+def _log_loss(p, t):
+    return (0.0 - t) * np.maximum(np.log(p), -100.0) - (1.0 - t) * np.maximum(np.log1p(-p), -100.0)
+
+
+def _logistic_loss(z, t, weight):
+    """-log of sigmoid(z) for t = 1 and of sigmoid(-z) for t = 0."""
+    one = np.where(t == 0, 0.0, weight * t * np.logaddexp(0.0, -1.0 * z))
+    return one + np.where(t == 1, 0.0, (1.0 - t) * np.logaddexp(0.0, z))
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
+
 class Oracle:
     """NumPy with corgi's other names added."""
 
@@ -91,7 +114,18 @@ class Oracle:
     sigmoid = staticmethod(scipy.special.expit)
     erf = staticmethod(scipy.special.erf)
     squared_difference = staticmethod(lambda x, y: (x - y) ** 2)
+    erfc = staticmethod(scipy.special.erfc)
     softplus = staticmethod(lambda x: np.logaddexp(x, 0.0))
+    silu = staticmethod(lambda x: _times(x, scipy.special.expit(x)))
+    gelu = staticmethod(lambda x: _times(x, scipy.special.ndtr(x)))
+    gelu_tanh = staticmethod(lambda x: _times(x, scipy.special.expit(math.sqrt(8 / math.pi) * (x + 0.044715 * x**3))))
+    mish = staticmethod(lambda x: _times(x, np.tanh(np.logaddexp(x, 0.0))))
+    selu = staticmethod(lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(x)))
+    elu = staticmethod(lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(x)))
+    prelu = staticmethod(lambda x, slope: np.where(x > 0, x, 1.0 * slope * x))
+    absolute_loss = staticmethod(lambda x, t: np.abs(1.0 * x - t))
+    hinge_loss = staticmethod(lambda x, t: np.where(x * t >= 1.0, 0.0, 1.0 - x * t))
+    huber_loss, log_loss, logistic_loss = staticmethod(_huber), staticmethod(_log_loss), staticmethod(_logistic_loss)
     norm = staticmethod(lambda x, axis=None, keepdims=False: np.sqrt(np.square(x).sum(axis, keepdims=keepdims)))
     reciprocal = staticmethod(lambda x: np.divide(1.0, x))
     permute = staticmethod(np.transpose)
@@ -153,7 +187,7 @@ def sample(rng, shape, domain, dtype):
     low, high = domain
     size = math.prod(shape)
     if dtype == "int64":
-        return rng.integers(math.ceil(low), math.floor(high), shape, endpoint=True)
+        return rng.integers(math.ceil(low), max(math.ceil(low), math.floor(high)), shape, endpoint=True)
     if dtype == "bool":
         return rng.integers(0, 2, shape).astype(bool)
     strata = (rng.permutation(size) + rng.uniform(0.3, 0.7, size)) / max(size, 1)
@@ -166,6 +200,7 @@ DOMAINS = {  # of the table, and where samples for differences lie
     "(0, inf)": (0.3, 4.0),
     "(-1, inf)": (-0.7, 4.0),
     "(-1, 1)": (-0.8, 0.8),
+    "(0, 1)": (0.1, 0.9),
 }
 POINTWISE_DOMAINS = {  # where the domain of the table is not enough: divisors, exponents, bounds
     "reciprocal": ((0.3, 3.0),),
@@ -175,6 +210,9 @@ POINTWISE_DOMAINS = {  # where the domain of the table is not enough: divisors, 
     "remainder": ((-7.0, 7.0), (0.7, 3.0)),
     "power": ((0.3, 3.0), (-0.5, 2.5)),
     "clip": ((-3.0, 3.0), (-2.0, -0.5), (0.5, 2.0)),
+    "hinge_loss": ((-3.0, 3.0), (0.4, 1.5)),
+    "huber_loss": ((-3.0, 3.0), (-1.0, 1.0), (0.5, 1.5)),
+    "logistic_loss": ((-3.0, 3.0), (0.1, 0.9), (0.5, 2.0)),
 }
 
 

@@ -216,7 +216,8 @@ SIGN_OF_ZERO_IS_FREE = {"maximum", "minimum", "clip", "sign"}
 def test_special_values(op, dtype):
     """NaN, infinities, zeros of both signs and the ends of the range, in all combinations, as in NumPy."""
     special = SPECIAL if dtype == "float64" else np.array([*SPECIAL[:10], 1e-45, 1e38])
-    special = special if len(op.shapes) < 3 else special[:8]
+    few = len(op.shapes) == 3 or op.name == "log_loss"  # whose terms of 1e308 may cancel
+    special = special[:8] if few else special
     inputs = [x.astype(dtype).ravel() for x in np.meshgrid(*[special] * len(op.shapes))]
     result = np.asarray(op(*inputs))
     with np.errstate(all="ignore"):

@@ -21,3 +21,7 @@ const PointwiseOp pointwise_ops[] = {
 
 #define UPDATE_ROW(name, n_states, states, constants, body) {#name, n_states, states},
 const UpdateRow update_rules[] = {UPDATE_RULES(UPDATE_ROW)};
+
+#define HELPER_ROW(name, meaning) {#name, #meaning},
+
+const PointwiseHelper pointwise_helpers[] = {POINTWISE_HELPERS(HELPER_ROW){NULL, NULL}};

@@ -1,9 +1,11 @@
 /* First reading of the pointwise table: a forward kernel for each op and dtype, a gradient kernel for each float input.
  *
- * Above: table.c, which puts the two tables below into Kernels.  Below: pointwise.h (the formulas), vecmath.h (exp, log ...).
+ * Above: table.c, which puts the two tables below into Kernels.  Below: pointwise.h (the formulas), vecmath.h (exp, log ...) and
+ * activations.h.
  * Kernels see contiguous operands only: runtime/apply.c stages the others through small buffers in cache.
  */
 #include "pointwise.h"
+#include "activations.h"
 #include "kernels.h"
 #include "vecmath.h"
 
@@ -185,8 +187,15 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #define cosh(x) FN(vm_cosh)(x)
 #define tanh(x) FN(vm_tanh)(x)
 #define erf(x) FN(vm_erf)(x)
+#define erfc(x) FN(vm_erfc)(x)
 #define sigmoid(x) FN(vm_sigmoid)(x)
 #define softplus(x) FN(vm_softplus)(x)
+#define gelu(x) FN(vm_gelu)(x)
+#define bounded(x) FN(vm_bounded)(x)
+#define gelu_tanh_slope(x) FN(vm_gelu_tanh_slope)(x)
+#define gelu_slope(x) FN(vm_gelu_slope)(x)
+#define mish(x) FN(vm_mish)(x)
+#define mish_slope(x) FN(vm_mish_slope)(x)
 #define logaddexp(a, b) FN(logaddexp)(a, b)
 #define floor_divide(a, b) FN(floor_divide)(a, b)
 #define remainder(a, b) FN(remainder)(a, b)

@@ -14,7 +14,8 @@
  *   INTEGER1(name, f(x)), INTEGER2, INTEGER3                   int64 kernels of ops that have one
  *
  * What is saved for the backward pass follows from the names in dx: tanh saves y, log saves x, add nothing.  Formulas use
- * + - * /, comparisons, where(condition, a, b), C(constant) and names of ops; no ?: and no &&, which Python cannot read.
+ * + - * /, comparisons, where(condition, a, b), C(constant), names of ops and of the helpers below; no ?: and no &&, which Python
+ * cannot read.  In a branch that is not taken nothing may overflow: its gradient would be 0 * inf.
  * Domain: where the tests draw samples from, and what the docs say.
  */
 #pragma once
@@ -44,9 +45,22 @@
     UNARY(tanh, "(-inf, inf)", "Hyperbolic tangent.", tanh(x), g * (1 - y * y))                                                       \
     UNARY(erf, "(-inf, inf)", "Error function, ``2 / sqrt(pi)`` times the integral of ``exp(-t * t)`` from 0 to x.", erf(x),         \
           g * (C(1.1283791670955125739) * exp(-x * x)))                                                                               \
+    UNARY(erfc, "(-inf, inf)", "Complementary error function, ``1 - erf(x)``, accurate where it is small.", erfc(x),                  \
+          g * (C(-1.1283791670955125739) * exp(-x * x)))                                                                              \
     UNARY(sigmoid, "(-inf, inf)", "Logistic function, ``1 / (1 + exp(-x))``.", sigmoid(x), g * (y * (1 - y)))                         \
     UNARY(softplus, "(-inf, inf)", "``log(1 + exp(x))``, without overflow.", softplus(x), g * sigmoid(x))                             \
     UNARY(relu, "(-inf, inf)", "Rectifier, ``max(x, 0)``; the derivative at 0 is 0.", where(x <= 0, 0, x), where(y <= 0, 0, g))       \
+    UNARY(silu, "(-inf, inf)", "Sigmoid-weighted linear unit or swish, ``x * sigmoid(x)``.",                                          \
+          where(x < C(-1e3), C(-1e3), x) * sigmoid(x), g * (sigmoid(x) * (1 + bounded(x) * sigmoid(-x))))                             \
+    UNARY(gelu, "(-inf, inf)", "Gaussian error linear unit, x times the normal distribution function at x.", gelu(x),                 \
+          g * gelu_slope(x))                                                                                                          \
+    UNARY(gelu_tanh, "(-inf, inf)", "gelu by its approximation with tanh, ``x * sigmoid(1.59577 * (x + 0.044715 * x**3))``.",         \
+          where(x < C(-1e3), C(-1e3), x) * sigmoid(x * (C(1.5957691216057308) + C(0.071354816272600240) * x * x)),                    \
+          g * gelu_tanh_slope(x))                                                                                                     \
+    UNARY(mish, "(-inf, inf)", "``x * tanh(softplus(x))``.", mish(x), g * mish_slope(x))                                              \
+    UNARY(selu, "(-inf, inf)", "Scaled elu, ``1.0507 * x`` for x > 0, else ``1.7581 * expm1(x)``.",                                   \
+          where(x > 0, C(1.0507009873554805) * x, C(1.7580993408473766) * expm1(x)),                                                  \
+          g * where(x > 0, C(1.0507009873554805), C(1.7580993408473766) * exp(where(x > 0, 0, x))))                                   \
     UNARY(floor, "(-inf, inf)", "Largest integer not above x; its derivative is 0.", floor(x), 0 * g)                                 \
     UNARY(ceil, "(-inf, inf)", "Smallest integer not below x; its derivative is 0.", ceil(x), 0 * g)                                  \
     UNARY(rint, "(-inf, inf)", "Nearest integer, halves to even; its derivative is 0.", rint(x), 0 * g)
@@ -76,11 +90,42 @@
     BINARY(remainder, "(-inf, inf)", "``x0 - floor_divide(x0, x1) * x1``, with the sign of x1.", remainder(x0, x1),                   \
            g, -g * floor_divide(x0, x1))
 
+/* Activations with a parameter x1, a number or learned. */
+#define POINTWISE_ACTIVATION2(BINARY)                                                                                                 \
+    BINARY(elu, "(-inf, inf)", "Exponential linear unit, x0 for x0 > 0, else ``x1 * expm1(x0)``.",                                    \
+           where(x0 > 0, x0, x1 * expm1(x0)), where(x0 > 0, g, g * (x1 * exp(where(x0 > 0, 0, x0)))),                                 \
+           g * expm1(where(x0 > 0, 0, x0)))                                                                                           \
+    BINARY(prelu, "(-inf, inf)", "Rectifier with slope x1 below 0: x0 for x0 > 0, else ``x1 * x0``.",                                 \
+           where(x0 > 0, x0, x1 * x0), where(x0 > 0, g, g * x1), where(x0 > 0, 0, g * x0))
+
+/* Losses, element by element: x0 the output, x1 the target. */
+#define POINTWISE_LOSS2(BINARY)                                                                                                       \
+    BINARY(absolute_loss, "(-inf, inf)", "``abs(x0 - x1)``; the derivative at 0 is 0.", absolute(x0 - x1),                            \
+           g * sign(x0 - x1), -g * sign(x0 - x1))                                                                                     \
+    BINARY(hinge_loss, "(-inf, inf)", "``max(0, 1 - x0 * x1)`` for a target x1 of -1 or 1.",                                          \
+           where(x0 * x1 >= 1, 0, 1 - x0 * x1), where(x0 * x1 >= 1, 0, -g * x1), where(x0 * x1 >= 1, 0, -g * x0))                     \
+    BINARY(log_loss, "(0, 1)", "Negative log-likelihood of x1 (0 or 1, or between) at probability x0; logarithms end at -100.",       \
+           (0 - x1) * maximum(log(x0), C(-100)) - (1 - x1) * maximum(log1p(-x0), C(-100)),                                            \
+           g * ((1 - x1) / maximum(1 - x0, C(1e-12)) - x1 / maximum(x0, C(1e-12))),                                                   \
+           g * (maximum(log1p(-x0), C(-100)) - maximum(log(x0), C(-100))))
+
 #define POINTWISE_TERNARY(TERNARY)                                                                                                    \
     TERNARY(axpy, "(-inf, inf)", "``x0 * x1 + x2`` in one pass, with x0 usually a number.", x0 * x1 + x2, g * x1, g * x0, g)          \
     TERNARY(clip, "(-inf, inf)", "x0 limited to the interval from x1 to x2 (None: no bound); NaN stays NaN, x2 wins.",                                          \
             minimum(maximum(x0, x1), x2), where(x0 < x1, 0, where(x0 > x2, 0, g)),                                                    \
             where(x0 < x1, where(x1 > x2, 0, g), 0), where(x0 > x2, g, where(x1 > x2, g, 0)))
+
+#define POINTWISE_LOSS3(TERNARY)                                                                                                      \
+    TERNARY(huber_loss, "(-inf, inf)", "With r = abs(x0 - x1): ``r * r / 2`` for r <= x2, else ``x2 * (r - x2 / 2)``.",               \
+            where(absolute(x0 - x1) <= x2, C(0.5) * (x0 - x1) * (x0 - x1), x2 * (absolute(x0 - x1) - C(0.5) * x2)),                   \
+            g * where(absolute(x0 - x1) <= x2, x0 - x1, x2 * sign(x0 - x1)),                                                          \
+            -g * where(absolute(x0 - x1) <= x2, x0 - x1, x2 * sign(x0 - x1)),                                                         \
+            g * where(absolute(x0 - x1) <= x2, 0, absolute(x0 - x1) - x2))                                                            \
+    TERNARY(logistic_loss, "(-inf, inf)", "Negative log-likelihood of x1 (0 or 1, or between) at probability sigmoid(x0), the "       \
+            "part of 1 weighted by x2.",                                                                                              \
+            where(x1 == 0, 0, x2 * x1 * softplus(-x0)) + where(x1 == 1, 0, (1 - x1) * softplus(x0)),                                  \
+            g * ((1 - x1) * sigmoid(x0) - x2 * x1 * sigmoid(-x0)), g * (x2 * softplus(-x0) - softplus(x0)),                           \
+            g * (x1 * softplus(-x0)))
 
 #define POINTWISE_COMPARE(COMPARE)                                                                                                    \
     COMPARE(equal, "==", "True where ``x0 == x1``.", x0 == x1)                                                                        \
@@ -124,11 +169,26 @@
     INTEGER3(axpy, (int64_t)((uint64_t)x0 * (uint64_t)x1 + (uint64_t)x2))                                                             \
     INTEGER3(clip, (x0 < x1 ? x1 : x0) > x2 ? x2 : (x0 < x1 ? x1 : x0))
 
+/* HELPER(name, meaning): functions of x that formulas use and that are no ops. The kernels have C functions by these names, which
+ * are quicker or more accurate; the second reading takes the meaning, which may use helpers above it. */
+#define POINTWISE_HELPERS(HELPER)                                                                                                     \
+    HELPER(bounded, minimum(maximum(x, C(-1e3)), C(1e3)))                                                                             \
+    HELPER(gelu_slope, C(0.5) * erfc(C(-0.70710678118654752) * x) +                                                                   \
+                           C(0.39894228040143268) * bounded(x) * exp(C(-0.5) * bounded(x) * bounded(x)))                              \
+    HELPER(gelu_tanh_gate, sigmoid(bounded(x) * (C(1.5957691216057308) + C(0.071354816272600240) * square(bounded(x)))))              \
+    HELPER(gelu_tanh_slope,                                                                                                           \
+           gelu_tanh_gate(x) * (1 + gelu_tanh_gate(-x) * bounded(x) *                                                                 \
+                                        (C(1.5957691216057308) + C(0.21406444881780072) * square(bounded(x)))))                       \
+    HELPER(mish_slope, tanh(softplus(x)) + bounded(x) * ((1 - square(tanh(softplus(x)))) * sigmoid(x)))
+
 /* The ops in order of their numbers, with one macro for each kind. */
 #define POINTWISE_ROWS(UNARY, BINARY, TERNARY, COMPARE, LOGIC, PREDICATE)                                                             \
     POINTWISE_UNARY(UNARY)                                                                                                            \
     POINTWISE_BINARY(BINARY)                                                                                                          \
+    POINTWISE_ACTIVATION2(BINARY)                                                                                                     \
+    POINTWISE_LOSS2(BINARY)                                                                                                           \
     POINTWISE_TERNARY(TERNARY)                                                                                                        \
+    POINTWISE_LOSS3(TERNARY)                                                                                                        \
     POINTWISE_COMPARE(COMPARE)                                                                                                        \
     POINTWISE_LOGIC(LOGIC)                                                                                                            \
     POINTWISE_PREDICATE(PREDICATE)
@@ -149,3 +209,8 @@ typedef struct {
     const char *vjp[3]; /* text of the gradient of each input; NULL where there is none */
 } PointwiseOp;
 extern const PointwiseOp pointwise_ops[];
+
+typedef struct {
+    const char *name, *meaning;
+} PointwiseHelper;
+extern const PointwiseHelper pointwise_helpers[]; /* the last one has no name */
