@@ -251,7 +251,7 @@ from corgi._core import (
     erfc, exp, expm1, floor, floor_divide, gelu, gelu_tanh, greater, greater_equal, hinge_loss, huber_loss, isfinite, isinf,
     isnan, less, less_equal, log, log10, log1p, log2, log_loss, logaddexp, logical_and, logical_or, logical_xor,
     logistic_loss, maximum, minimum, mish, multiply, negative, not_equal, power, prelu, reciprocal, relu, remainder, rint,
-    selu, sigmoid, sign, silu, sin, sinh, softplus, sqrt, square, subtract, tan, tanh,
+    selu, sigmoid, sign, silu, sin, sinh, softplus, sqrt, square, squared_difference, subtract, tan, tanh,
 )
 
 __all__ += [  # noqa: RUF022
@@ -260,7 +260,7 @@ __all__ += [  # noqa: RUF022
     "greater_equal", "hinge_loss", "huber_loss", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10", "log1p",
     "log2", "log_loss", "logaddexp", "logical_and", "logical_or", "logical_xor", "logistic_loss", "maximum", "minimum",
     "mish", "multiply", "negative", "not_equal", "power", "prelu", "reciprocal", "relu", "remainder", "rint", "selu",
-    "sigmoid", "sign", "silu", "sin", "sinh", "softplus", "sqrt", "square", "subtract", "tan", "tanh",
+    "sigmoid", "sign", "silu", "sin", "sinh", "softplus", "sqrt", "square", "squared_difference", "subtract", "tan", "tanh",
 ]
 # isort: on
 # fmt: on

@@ -15,6 +15,7 @@ _DTypeLike: TypeAlias = np.dtype[Any] | type | str
 _Axis: TypeAlias = SupportsIndex | Sequence[SupportsIndex] | None
 _Shape: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 _Pair: TypeAlias = int | Sequence[int]
+_Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _Key: TypeAlias = SupportsIndex | slice | EllipsisType | _ArrayLike | None
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -301,11 +302,65 @@ def dense_reference(x: Array, weight: Array, bias: Array | None, activation: int
 def softmax(a: _ArrayLike, axis: SupportsIndex = -1) -> Array: ...
 def log_softmax(a: _ArrayLike, axis: SupportsIndex = -1) -> Array: ...
 def logsumexp(a: _ArrayLike, axis: _Axis = None, *, keepdims: bool = False) -> Array: ...
-def mean_of_reference(x: Array, y: Array, op: int) -> Array: ...
-def mse(output: _ArrayLike, target: _ArrayLike) -> Array: ...
-def softmax_cross_entropy(logits: _ArrayLike, target: _ArrayLike) -> Array: ...
-def softmax_cross_entropy_reference(logits: Array, target: Array) -> Array: ...
-def cross_entropy(probabilities: _ArrayLike, target: _ArrayLike) -> Array: ...
+
+# ---- costs
+def cost_operands(output: _ArrayLike, target: _ArrayLike, op: str, axes: int = 0) -> tuple[Array, Array]: ...
+def reduced_losses(losses: Array, weights: _ArrayLike | None, reduction: str, op: str) -> Array: ...
+def mse(
+    output: _ArrayLike, target: _ArrayLike, *, weights: _ArrayLike | None = None, reduction: _Reduction = "mean"
+) -> Array: ...
+def l1(
+    output: _ArrayLike, target: _ArrayLike, *, weights: _ArrayLike | None = None, reduction: _Reduction = "mean"
+) -> Array: ...
+def huber(
+    output: _ArrayLike,
+    target: _ArrayLike,
+    *,
+    delta: float = 1.0,
+    weights: _ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+) -> Array: ...
+def hinge(
+    output: _ArrayLike, target: _ArrayLike, *, weights: _ArrayLike | None = None, reduction: _Reduction = "mean"
+) -> Array: ...
+def binary_cross_entropy(
+    probabilities: _ArrayLike, target: _ArrayLike, *, weights: _ArrayLike | None = None, reduction: _Reduction = "mean"
+) -> Array: ...
+def sigmoid_binary_cross_entropy(
+    logits: _ArrayLike,
+    target: _ArrayLike,
+    *,
+    pos_weight: _ArrayLike | None = None,
+    weights: _ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+) -> Array: ...
+def softmax_cross_entropy(
+    logits: _ArrayLike,
+    target: _ArrayLike,
+    *,
+    weights: _ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+) -> Array: ...
+def cross_entropy(
+    probabilities: _ArrayLike,
+    target: _ArrayLike,
+    *,
+    weights: _ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+) -> Array: ...
+def nll(
+    log_probabilities: _ArrayLike,
+    target: _ArrayLike,
+    *,
+    weights: _ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+) -> Array: ...
 
 # ---- parameters
 def find_parameters(layer: object, layer_type: type) -> dict[Array, Any]: ...

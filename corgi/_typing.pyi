@@ -13,6 +13,7 @@ from corgi._core import _ArrayLike as ArrayLike
 from corgi._core import _Axis as Axis
 from corgi._core import _DTypeLike as DTypeLike
 from corgi._core import _Pair as Pair
+from corgi._core import _Reduction as Reduction
 from corgi._core import _Shape as Shape
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "OptimizerOptions",
     "Pair",
     "Parameters",
+    "Reduction",
     "Rule",
     "Schedule",
     "Seed",

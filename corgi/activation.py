@@ -4,9 +4,9 @@ Above: layers, users.  Below: the ops of the package, which most of them are.
 
 A layer takes a function of one array: `functools.partial(activation.leaky_relu, slope=0.2)` makes one of a function with a
 parameter.  Other libraries' names where they differ: ``swish`` is `silu`; ``gelu(approximate="tanh")`` and ``gelu_new`` are
-`gelu_tanh`; ``LeakyReLU(alpha)`` and ``leaky_relu(negative_slope)`` are `leaky_relu` with `slope`; ``Hardtanh(min_val, max_val)``
-is `hardtanh` with `low` and `high`, ``ReLU6`` is `hardtanh` from 0 to 6; the slope that `prelu` has for each channel of images
-has shape (channels, 1, 1).
+`gelu_tanh`; ``LeakyReLU(alpha)`` and ``leaky_relu(negative_slope)`` are `leaky_relu` with `slope`;
+``Hardtanh(min_val, max_val)`` is `hardtanh` with `low` and `high`, ``ReLU6`` is `hardtanh` from 0 to 6; the slope that
+`prelu` has for each channel of images has shape (channels, 1, 1).
 """
 
 from __future__ import annotations

@@ -57,8 +57,11 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*bias_act[4])(void *z, const void *bias, isize rows, isize n, int activation) noexcept nogil
         void (*bias_act_vjp[4])(const void *g, const void *y, void *dz, void *db, isize rows, isize n,
                                 int activation) noexcept nogil
-        void (*softmax_cross_entropy[4])(const void *logits, const int64_t *label, const void *target, void *loss,
-                                         void *probabilities, isize rows, isize n) noexcept nogil
+        void (*softmax_cross_entropy[4])(const void *logits, const int64_t *label, const void *target,
+                                         const void *weight, double *total, void *row_loss, void *probabilities,
+                                         isize rows, isize n) noexcept nogil
+        void (*softmax_cross_entropy_vjp[4])(const void *probabilities, const int64_t *label, const void *target,
+                                             const void *weight, double scale, void *dx, isize rows, isize n) noexcept nogil
         void (*update[4])(const Update *u) noexcept nogil
         double (*sum_squares[4])(isize n, const void *x, double scale) noexcept nogil
     const Kernels *kernels
@@ -70,6 +73,7 @@ cdef extern from "kernels/pointwise.h" nogil:
     enum: OP_equal, OP_not_equal, OP_less, OP_less_equal, OP_greater, OP_greater_equal
     enum: OP_logical_and, OP_logical_or, OP_logical_xor
     enum: OP_clip, OP_axpy, OP_relu, OP_sigmoid, OP_tanh, OP_squared_difference
+    enum: OP_absolute_loss, OP_hinge_loss, OP_huber_loss, OP_log_loss, OP_logistic_loss
     ctypedef struct PointwiseOp:
         const char *name
         const char *kind_name
@@ -118,7 +122,8 @@ cdef extern from "runtime/tensor.h" nogil:
 cdef extern from "runtime/apply.h" nogil:
     enum: APPLY_LONG, APPLY_SMALL
     void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bint heavy)
-    double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, isize size, bint heavy)
+    double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, const Tensor *weights, isize size,
+                     bint heavy)
     void tensor_copy_out(const Tensor *t, void *out)
     void tensor_copy_in(const Tensor *t, const void *values)
 

@@ -179,12 +179,20 @@ OTHER_CALLS = {
     "activation.hardtanh": (V, -1.0, 1.0),
     "activation.identity": (V,),
     "activation.leaky_relu": (V, 0.5),
+    "cost.binary_cross_entropy": (P, P),
+    "cost.cosine": (A, A),
+    "cost.hinge": (V, arr([1.0, -1.0, 1.0])),
+    "cost.huber": (V, V),
+    "cost.kl": (A, A),
+    "cost.l1": (V, V),
     "cost.mse": (V, V),
     "data.Loader": ((A, arr([0, 1])), 2, True),
     "data.collate": ([(1.0, V), (2.0, V)], "float32"),
     "data.split": (A, P, 0.5, 1),
     "callback.EarlyStopping": ("loss", 3, 0.1),
     "callback.Schedule": (abs,),
+    "cost.nll": (A, arr([0, 2])),
+    "cost.sigmoid_binary_cross_entropy": (P, P),
     "initializer.constant": (1.0,),
     "initializer.fans": ((2, 3),),
     "initializer.generator": (1,),
@@ -238,7 +246,10 @@ OTHER_CALLS = {
     "_core.gradient_squares": ([V.copy()], "norm", 1.0),
     "_core.multiply_gradients": ([V.copy()], "scale", 2.0),
     "_core.dense_reference": (A, A, None, 0),
-    "_core.softmax_cross_entropy_reference": (A, arr([0, 2])),
+    "_core._cross_entropy_reference": (A, arr([0, 2]), None, 2.0, 0),
+    "_core._total_reference": (V, V, None, None, 40, 3.0),
+    "_core.cost_operands": (A, A, "mse", 1),
+    "_core.reduced_losses": (V, None, "mean", "mse"),
     "Array.__contains__": (V, 1.0),
     "Array.__float__": (arr(1.0),),
     "Array.__getitem__": (A, (0, slice(None))),
@@ -354,6 +365,7 @@ def mixed(arguments, wrong, rng):
     elif choice < 0.2:
         arguments.append(rng.choice(wrong))
     names = ("axis", "keepdims", "dtype", "padding", "dilation", "transpose_a", "ddof", "create_graph", "seed", "bias")
+    names += ("weights", "reduction", "label_smoothing", "ignore_index", "labels", "margin", "pos_weight", "delta", "gain")
     return arguments, {rng.choice(names): rng.choice(wrong)} if rng.random() < 0.15 else {}
 
 

@@ -380,7 +380,7 @@ def test_activation_by_name():
         (lambda: Dense(2.0, 1), TypeError, "Dense: expected an int for input_size, got float"),
         (lambda: Dense(True, 1), TypeError, "Dense: expected an int for input_size, got bool"),
         (lambda: Dense(2, 1, dtype="int64"), TypeError, "Dense: expected dtype float64 or float32, got int64"),
-        (lambda: Dense(2, 1, None, "rely"), ValueError, "activation: expected one of identity, .* got 'rely'"),
+        (lambda: Dense(2, 1, None, "rely"), ValueError, "activation: expected one of elu, .* got 'rely'"),
         (lambda: Dense(2, 1, None, 3), TypeError, "activation: expected a function, a name or None, got int"),
         (lambda: Dense(2, 1)(corgi.ones((4, 3))), ValueError, r"dense: expected input of shape \(..., 2\) .* got \(4, 3\)"),
         (lambda: Conv(1, 2, (3, 3, 3)), TypeError, r"Conv: expected an int or a pair of ints for kernel, got \(3, 3, 3\)"),

@@ -14,7 +14,7 @@
     NUMBERS(sum) NUMBERS(prod) NUMBERS(cumsum) NUMBERS(gemm)                                                                 \
     FLOATS(accumulate) FLOATS(softmax) FLOATS(log_softmax) FLOATS(logsumexp) FLOATS(softmax_cross_entropy)                   \
     FLOATS(take_add) FLOATS(im2col) FLOATS(col2im) FLOATS(max_pool_index) FLOATS(window_sum) FLOATS(window_spread)           \
-    FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(update) FLOATS(sum_squares)
+    FLOATS(softmax_cross_entropy_vjp) FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(update) FLOATS(sum_squares)
 // clang-format on
 
 #define PROTOTYPE(member, name) extern __typeof__(*((Kernels *)0)->member) KERNEL(name);

@@ -138,12 +138,20 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
     }
 
 typedef struct {
-    const void *logits, *target;
+    const void *logits, *target, *weight;
     const int64_t *label;
-    void *probabilities;
+    void *probabilities, *row_loss;
     double *loss; /* one partial sum for each task */
     isize rows, n, rows_per_task;
 } CrossEntropy;
+
+typedef struct {
+    const void *probabilities, *target, *weight;
+    const int64_t *label;
+    void *dx;
+    double scale;
+    isize rows, n, rows_per_task;
+} CrossEntropyVjp;
 
 enum { MAX_LOSSES = 256 };
 
@@ -178,25 +186,63 @@ enum { MAX_LOSSES = 256 };
             for (isize k = 0; k < count; k++) /* an infinite maximum: no probabilities, as softmax has it */                \
                 sum[k] = sum[k] == 0 || isinf(sum[k]) ? (double)NAN : sum[k];                                               \
             normalize_##suffix(p, count, n, sum);                                                                           \
-            for (isize k = 0; k < count; k++)                                                                               \
-                if (c->label)                                                                                               \
-                    loss += log_sum[k] - ((double)z[k * n + c->label[i + k]] - (double)shift[k]);                           \
-                else                                                                                                        \
-                    loss += soft_loss_##suffix(z + k * n, (const T *)c->target + (i + k) * n, n, shift[k], (T)log_sum[k]);  \
+            for (isize k = 0; k < count; k++) {                                                                             \
+                const isize row = i + k;                                                                                    \
+                double found =                                                                                              \
+                    c->label ? log_sum[k] - ((double)z[k * n + c->label[row]] - (double)shift[k])                           \
+                             : soft_loss_##suffix(z + k * n, (const T *)c->target + row * n, n, shift[k], (T)log_sum[k]);   \
+                if (c->weight) found = ((const T *)c->weight)[row] == 0 ? 0 : found * (double)((const T *)c->weight)[row];  \
+                if (c->row_loss) ((T *)c->row_loss)[row] = (T)found;                                                        \
+                loss += found;                                                                                              \
+            }                                                                                                               \
         }                                                                                                                   \
         c->loss[index] = loss;                                                                                              \
     }                                                                                                                       \
-    void KERNEL(softmax_cross_entropy_##suffix)(const void *logits, const int64_t *label, const void *target, void *loss,   \
-                                                void *probabilities, isize rows, isize n)                                   \
+    void KERNEL(softmax_cross_entropy_##suffix)(const void *logits, const int64_t *label, const void *target,               \
+                                                const void *weight, double *total, void *row_loss, void *probabilities,     \
+                                                isize rows, isize n)                                                        \
     {                                                                                                                       \
-        double partial[MAX_LOSSES], total = 0;                                                                              \
-        CrossEntropy c = {logits, target, label, probabilities, partial, rows, n, rows};                                    \
+        double partial[MAX_LOSSES];                                                                                         \
+        CrossEntropy c = {logits, target, weight, label, probabilities, row_loss, partial, rows, n, rows};                  \
         const bool large = rows * n >= ROWS_LARGE;                                                                          \
         if (large) c.rows_per_task = larger(larger(1, ROWS_TASK / n), blocks_of(rows, MAX_LOSSES));                         \
         const isize tasks = rows ? blocks_of(rows, c.rows_per_task) : 0;                                                    \
         run_tasks(cross_entropy_task_##suffix, &c, tasks, large);                                                           \
-        for (isize i = 0; i < tasks; i++) total += partial[i];                                                              \
-        *(T *)loss = (T)(total / (double)rows);                                                                             \
+        *total = 0;                                                                                                         \
+        for (isize i = 0; i < tasks; i++) *total += partial[i];                                                             \
+    }                                                                                                                       \
+    /* A row of weight 0 may hold NaN: it is written, not multiplied. */                                                    \
+    static void cross_entropy_vjp_task_##suffix(void *context, isize index)                                                 \
+    {                                                                                                                       \
+        const CrossEntropyVjp *c = context;                                                                                 \
+        const isize n = c->n, first = index * c->rows_per_task, last = smaller(c->rows, first + c->rows_per_task);          \
+        const T *restrict p = c->probabilities, *restrict t = c->target;                                                    \
+        T *restrict dx = c->dx;                                                                                             \
+        if (c->label && !c->weight) {                                                                                       \
+            const T s = (T)c->scale;                                                                                        \
+            for (isize j = first * n; j < last * n; j++) dx[j] = s * p[j];                                                  \
+            for (isize i = first; i < last; i++) dx[i * n + c->label[i]] -= s;                                              \
+            return;                                                                                                         \
+        }                                                                                                                   \
+        for (isize i = first; i < last; i++) {                                                                              \
+            const T s = (T)(c->weight ? c->scale * (double)((const T *)c->weight)[i] : c->scale);                           \
+            const T sum = t ? (T)row_sum_##suffix(t + i * n, n) : 1;                                                        \
+            if (s == 0)                                                                                                     \
+                memset(dx + i * n, 0, n * sizeof(T));                                                                       \
+            else if (t)                                                                                                     \
+                for (isize j = i * n; j < (i + 1) * n; j++) dx[j] = s * (sum * p[j] - t[j]);                                \
+            else                                                                                                            \
+                for (isize j = i * n; j < (i + 1) * n; j++) dx[j] = s * p[j];                                               \
+            if (c->label) dx[i * n + c->label[i]] -= s;                                                                     \
+        }                                                                                                                   \
+    }                                                                                                                       \
+    void KERNEL(softmax_cross_entropy_vjp_##suffix)(const void *probabilities, const int64_t *label, const void *target,    \
+                                                    const void *weight, double scale, void *dx, isize rows, isize n)        \
+    {                                                                                                                       \
+        CrossEntropyVjp c = {probabilities, target, weight, label, dx, scale, rows, n, rows};                               \
+        const bool large = rows * n >= LARGE;                                                                               \
+        if (large) c.rows_per_task = larger(1, TASK / n);                                                                   \
+        run_tasks(cross_entropy_vjp_task_##suffix, &c, rows ? blocks_of(rows, c.rows_per_task) : 0, large);                 \
     }
 
 enum { NO_ACTIVATION, RELU, SIGMOID, TANH };

@@ -1,5 +1,6 @@
 /* Broadcasting over staged, contiguous runs: see apply.h. */
 #include "apply.h"
+#include "../kernels/pointwise.h"
 #include "threads.h"
 
 #include <string.h>
@@ -209,35 +210,48 @@ typedef struct {
     pointwise_fn kernel;
     int n_operands, dtype;
     const Tensor *const *operands;
+    const Tensor *weights;
     isize size, chunk;
     double sums[MAX_SUMS];
 } Sum;
 
 static void sum_chunk(void *context, isize index)
 {
-    _Alignas(64) char values[SUM_RUN * 8];
+    _Alignas(64) char values[SUM_RUN * 8], weighted[SUM_RUN * 8], constant[SUM_RUN * 8];
     Sum *sum = context;
-    isize end = (index + 1) * sum->chunk < sum->size ? (index + 1) * sum->chunk : sum->size;
+    const int last = sum->n_operands - 1, bytes = itemsize(sum->dtype);
+    const isize start = index * sum->chunk, end = start + sum->chunk < sum->size ? start + sum->chunk : sum->size;
+    const bool repeated = sum->operands[last]->size == 1;
+    if (repeated)
+        kernels->gather_strided(end - start < SUM_RUN ? end - start : SUM_RUN, sum->operands[last]->data, 0, constant,
+                                bytes);
     double total = 0;
-    for (isize i = index * sum->chunk; i < end; i += SUM_RUN) {
+    for (isize i = start; i < end; i += SUM_RUN) {
         isize n = end - i < SUM_RUN ? end - i : SUM_RUN;
-        char *args[MAX_OPERANDS + 1];
-        for (int k = 0; k < sum->n_operands; k++) args[k] = sum->operands[k]->data + i * itemsize(sum->dtype);
+        char *args[MAX_OPERANDS + 1], *found = values;
+        for (int k = 0; k < sum->n_operands; k++) args[k] = sum->operands[k]->data + i * bytes;
+        if (repeated) args[last] = constant;
         args[sum->n_operands] = values;
         sum->kernel(n, args);
+        if (sum->weights) {
+            char *product[] = {values, sum->weights->data + i * bytes, weighted};
+            kernels->forward[OP_multiply][sum->dtype](n, product);
+            found = weighted;
+        }
         union {
             float f32;
             double f64;
         } part;
-        kernels->sum[sum->dtype](values, &part, 1, n, 1);
+        kernels->sum[sum->dtype](found, &part, 1, n, 1);
         total += sum->dtype == FLOAT32 ? (double)part.f32 : part.f64;
     }
     sum->sums[index] = total;
 }
 
-double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, isize size, bool heavy)
+double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, const Tensor *weights, isize size,
+                 bool heavy)
 {
-    Sum sum = {kernel, n_operands, operands[0]->dtype, operands, size, heavy ? 1 << 13 : 1 << 15, {0}};
+    Sum sum = {kernel, n_operands, operands[0]->dtype, operands, weights, size, heavy ? 1 << 13 : 1 << 15, {0}};
     if (size > MAX_SUMS * sum.chunk) sum.chunk = (size / MAX_SUMS / SUM_RUN + 1) * SUM_RUN;
     isize n_chunks = (size + sum.chunk - 1) / sum.chunk;
     parallel(sum_chunk, &sum, n_chunks);

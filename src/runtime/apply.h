@@ -32,9 +32,10 @@ static inline void apply(pointwise_fn kernel, int n_operands, const Tensor *cons
 /* Elements above which apply() is long enough that the caller should let other Python threads run. */
 enum { APPLY_LONG = 1 << 15 };
 
-/* The sum over all elements of what a kernel of floats gives, in float64, without storing the values in between. Operands are
- * contiguous and have `size` elements of one dtype. */
-double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, isize size, bool heavy);
+/* The sum over all elements of what a kernel of floats gives, in float64, without storing the values in between; `weights`, if
+ * not NULL, are multiplied by it. Everything is contiguous, has `size` elements and one dtype; the last operand may have one. */
+double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, const Tensor *weights, isize size,
+                 bool heavy);
 
 /* Values of t, row-major, to `out` (copy_out), and the reverse: contiguous values into the places that t shows. */
 void tensor_copy_out(const Tensor *t, void *out);
