@@ -137,7 +137,19 @@ OTHERS = {
     "var": Op(corgi.var),
     "where": Op(lambda x, y: corgi.where(True, x, y), (vector,) * 2),
 }
-OPS = {row["name"]: pointwise(row) for row in corgi.pointwise_table()} | OTHERS
+COSTS = {
+    "binary_cross_entropy": Op(corgi.cost.binary_cross_entropy, (vector,) * 2),
+    "cosine": Op(corgi.cost.cosine, (rows,) * 2),
+    "hinge": Op(lambda x: corgi.cost.hinge(x, corgi.ones_like(x))),
+    "huber": Op(corgi.cost.huber, (vector,) * 2),
+    "kl": Op(corgi.cost.kl, (rows,) * 2),
+    "l1": Op(corgi.cost.l1, (vector,) * 2),
+    "mse": Op(corgi.cost.mse, (vector,) * 2),
+    "nll": Op(lambda x: corgi.cost.nll(x, classes(x)), (rows,)),
+    "sigmoid_binary_cross_entropy": Op(corgi.cost.sigmoid_binary_cross_entropy, (vector,) * 2),
+    "smoothed cross_entropy": Op(lambda x: corgi.cost.softmax_cross_entropy(x, classes(x), label_smoothing=0.1), (rows,)),
+}
+OPS = {row["name"]: pointwise(row) for row in corgi.pointwise_table()} | OTHERS | COSTS
 
 
 class Forward:

@@ -6,15 +6,18 @@ cdef enum:
     MEAN, SUM, NONE
 
 cdef dict REDUCTIONS = {"mean": MEAN, "sum": SUM, "none": NONE}
+cdef str DEFAULT_REDUCTION = "mean"
 
 
-cdef int reduction_of(value, str op) except -1:
+cdef inline int reduction_of(value, str op) except -1:
+    if value is DEFAULT_REDUCTION:  # the commonest, without a look into the table
+        return MEAN
     if type(value) is str and value in REDUCTIONS:
         return REDUCTIONS[value]
     raise ValueError(f"{op}: expected reduction 'mean', 'sum' or 'none', got {value!r}")
 
 
-cdef Array output_of(value, str op):
+cdef inline Array output_of(value, str op):
     """The output of a cost: floats, at least one."""
     cdef Array x = as_operand(value, op)
     if x.t.dtype < FLOAT32:
@@ -24,7 +27,7 @@ cdef Array output_of(value, str op):
     return x
 
 
-cdef Array target_of(value, Array x, str op):
+cdef inline Array target_of(value, Array x, str op):
     """The target in the output's dtype and of its shape."""
     cdef Array t = cast(as_operand(value, op), x.t.dtype)
     if not same_shape(x.t, t.t):
@@ -94,7 +97,7 @@ cdef Array elementwise_cost(str name, int op, output, target, parameter, weights
 cdef Array elementwise_cost_of(str name, int op, Array x, Array t, parameter, weights, reduction):
     cdef int how = reduction_of(reduction, name)
     cdef Array p = None, w = None
-    if type(parameter) is float:
+    if PyFloat_CheckExact(parameter):
         p = scalar(parameter, x.t.dtype)
     elif parameter is not None:
         p = factor_of(parameter, x.t, name, "pos_weight")
@@ -163,14 +166,14 @@ cdef int total_vjp(Walk *w, Node *n, Array g) except -1:
     if n.context != NULL:
         denominator, factors = <tuple> n.context
     if w.create_graph:
-        return replay(w, n, g, _total_reference, (saved_input(n, 0), saved_input(n, 1),
-                                                 wrap_shared(n.saved[2]) if n.saved[2] != NULL else None, factors, n.op,
-                                                 denominator))
+        parameter = wrap_shared(n.saved[2]) if n.saved[2] != NULL else None
+        return replay(w, n, g, _total_reference, (saved_input(n, 0), saved_input(n, 1), parameter, factors, n.op, denominator))
     share = wrap(tensor_new(n.dtype, 0, NULL))  # of each element
     put_double(share.t, element(g.t, g.t.data) / denominator)
     if factors is not None:
         share = pointwise(OP_multiply, share, factors, None)
-    operands[0], operands[1], operands[2], operands[3], operands[last] = share.t, n.saved[0], n.saved[1], n.saved[2], share.t
+    operands[0], operands[1], operands[2], operands[3] = share.t, n.saved[0], n.saved[1], n.saved[2]
+    operands[last] = share.t
     for i in range(2):
         if wants(w, n, i):
             gradient = wrap(tensor_new(n.dtype, n.saved[i].ndim, n.saved[i].shape))

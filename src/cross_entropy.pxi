@@ -2,8 +2,9 @@
 #
 # Above: corgi/cost.py, users.  Below: costs.pxi (reductions), fused.pxi (softmax), the row kernels.
 #
-# All options become two things: a target, which is classes or rows of probabilities that need not sum to 1, and perhaps a weight
-# for each row, 0 for those that do not count. With C classes of weights w and smoothing e, that target is w (e / C + (1 - e) t).
+# All options become a target, which is classes (with smoothing) or rows of probabilities that need not sum to 1, and perhaps a
+# weight for each row, 0 for those that do not count. With C classes of weights w and smoothing e, the probabilities are
+# w (e / C + (1 - e) t).
 
 
 cdef class RowTarget:
@@ -11,6 +12,7 @@ cdef class RowTarget:
     cdef Array classes      # int64, one for each row, all in range; or None
     cdef Array probable     # (rows..., classes), if classes is None
     cdef Array row_weights  # of each row, untracked, or None
+    cdef double smoothing   # of classes
     cdef double total       # what the mean divides by
 
 
@@ -71,9 +73,13 @@ cdef RowTarget row_target(Array x, target, weights, label_smoothing, ignore_inde
         kept = filled(tensor_new(x.t.dtype, 1, &count), 1)
     rows.classes = class_indices(t, classes, op, ignore_index, kept)
     if kept is not None or w is not None:
-        rows.row_weights = kept if w is None else taken(w, rows.classes, 0) if kept is None else taken(w, rows.classes, 0) * kept
+        rows.row_weights = kept if w is None else taken(w, rows.classes, 0)
+        if kept is not None and w is not None:
+            rows.row_weights = rows.row_weights * kept
         rows.total = sum_axes(rows.row_weights, 1, False).item()
-    if smoothing:
+    if w is None:
+        rows.smoothing = smoothing
+    elif smoothing:
         one_hot = cast(reshape(rows.classes, (-1, 1)) == arange(classes), x.t.dtype)
         rows.probable = reshape(smoothed(one_hot, w, smoothing, classes), x.shape)
         rows.classes, rows.row_weights = None, kept
@@ -101,8 +107,13 @@ cdef Array row_losses(Array x, RowTarget target, bint logarithms):
     cdef isize classes = x.t.shape[x.t.ndim - 1], rows = x.t.size // classes
     cdef Array losses, used, t
     if target.classes is not None:
+        if target.smoothing and not logarithms:
+            x, logarithms = pointwise(OP_log, x, None, None), True
         losses = taken(reshape(x, (-1,)), target.classes + arange(rows) * classes, 0)
         losses = 0.0 - (losses if logarithms else pointwise(OP_log, losses, None, None))
+        if target.smoothing:
+            mean_loss = 0.0 - sum_axes(reshape(x, (rows, classes)), 2, False) / float(classes)
+            losses = (1 - target.smoothing) * losses + target.smoothing * mean_loss
     else:  # 0 * log(0) counts as 0, in the value and in the gradient
         t = target.probable
         used = pointwise(OP_not_equal, t, scalar(0.0, t.t.dtype), None)
@@ -121,10 +132,10 @@ cdef Array cross_entropy_composite(Array x, RowTarget target, int how, str op, b
     return sum_axes(losses, 1, False) if how == SUM else sum_axes(losses, 1, False) / divisor
 
 
-def _cross_entropy_reference(Array logits, Array target, row_weights, double total, int how):
+def _cross_entropy_reference(Array logits, Array target, row_weights, double total, double smoothing, int how):
     """What `cross_entropy_op` computes, in terms of other ops."""
     cdef RowTarget rows = RowTarget.__new__(RowTarget)
-    rows.row_weights, rows.total = row_weights, total
+    rows.row_weights, rows.total, rows.smoothing = row_weights, total, smoothing
     require_rows(logits, "cross_entropy")
     if target.t.dtype == INT64:
         rows.classes = class_indices(target, logits.t.shape[logits.t.ndim - 1], "cross_entropy")
@@ -144,8 +155,8 @@ cdef Array cross_entropy_op(Array x, RowTarget target, int how, str op):
                                                                              x.t.shape))
     kernels.softmax_cross_entropy[x.t.dtype](
         values.t.data, <int64_t *> t.t.data if by_class else NULL, NULL if by_class else t.t.data,
-        NULL if target.row_weights is None else target.row_weights.t.data, &total, out.t.data if how == NONE else NULL,
-        probabilities.t.data, rows, classes)
+        NULL if target.row_weights is None else target.row_weights.t.data, target.smoothing, &total,
+        out.t.data if how == NONE else NULL, probabilities.t.data, rows, classes)
     if how != NONE:
         put_double(out.t, total / divisor)
     cdef Node *n
@@ -160,8 +171,8 @@ cdef Array cross_entropy_op(Array x, RowTarget target, int how, str op):
         save(n, 2, probabilities)
         if target.row_weights is not None:
             save(n, 3, target.row_weights)
-        if how == MEAN and divisor != rows:
-            set_context(n, divisor)
+        if divisor != rows or target.smoothing:
+            set_context(n, (divisor, target.smoothing))
         publish(out, n)
     return out
 
@@ -170,11 +181,12 @@ cdef int cross_entropy_vjp(Walk *w, Node *n, Array g) except -1:
     cdef const Tensor *t = n.saved[1]
     cdef const Tensor *p = n.saved[2]
     cdef isize classes = p.shape[p.ndim - 1], rows = p.size // classes
-    cdef double divisor = 1 if n.param != MEAN else <double> rows if n.context == NULL else <object> n.context
-    cdef double scale = 1
+    cdef double divisor = <double> rows, smoothing = 0, scale = 1
     cdef Array row_weights = wrap_shared(n.saved[3]) if n.saved[3] != NULL else None, dx
+    if n.context != NULL:
+        divisor, smoothing = <tuple> n.context
     if w.create_graph or (n.inputs[1] != NULL and wants(w, n, 1)):
-        return cross_entropy_replay(w, n, g, row_weights, divisor)
+        return cross_entropy_replay(w, n, g, row_weights, divisor, smoothing)
     if not wants(w, n, 0):
         return 0
     if n.param == NONE:
@@ -186,18 +198,19 @@ cdef int cross_entropy_vjp(Walk *w, Node *n, Array g) except -1:
     dx = wrap(tensor_new(n.dtype, p.ndim, p.shape))
     kernels.softmax_cross_entropy_vjp[n.dtype](p.data, <int64_t *> t.data if t.dtype == INT64 else NULL,
                                                NULL if t.dtype == INT64 else t.data,
-                                               NULL if row_weights is None else row_weights.t.data, scale, dx.t.data, rows,
-                                               classes)
+                                               NULL if row_weights is None else row_weights.t.data, smoothing, scale, dx.t.data,
+                                               rows, classes)
     send(w, n, 0, dx)
     return 0
 
 
-cdef int cross_entropy_replay(Walk *w, Node *n, Array g, Array row_weights, double divisor) except -1:
+cdef int cross_entropy_replay(Walk *w, Node *n, Array g, Array row_weights, double divisor, double smoothing) except -1:
     global recording
     cdef bint was_recording = recording
     recording = True
     try:
-        replay(w, n, g, _cross_entropy_reference, (saved_input(n, 0), saved_input(n, 1), row_weights, divisor, n.param))
+        inputs = (saved_input(n, 0), saved_input(n, 1), row_weights, divisor, smoothing, n.param)
+        replay(w, n, g, _cross_entropy_reference, inputs)
     finally:
         recording = was_recording
     return 0

@@ -58,10 +58,11 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*bias_act_vjp[4])(const void *g, const void *y, void *dz, void *db, isize rows, isize n,
                                 int activation) noexcept nogil
         void (*softmax_cross_entropy[4])(const void *logits, const int64_t *label, const void *target,
-                                         const void *weight, double *total, void *row_loss, void *probabilities,
+                                         const void *weight, double smoothing, double *total, void *row_loss, void *probabilities,
                                          isize rows, isize n) noexcept nogil
         void (*softmax_cross_entropy_vjp[4])(const void *probabilities, const int64_t *label, const void *target,
-                                             const void *weight, double scale, void *dx, isize rows, isize n) noexcept nogil
+                                             const void *weight, double smoothing, double scale, void *dx, isize rows,
+                                             isize n) noexcept nogil
         void (*update[4])(const Update *u) noexcept nogil
         double (*sum_squares[4])(isize n, const void *x, double scale) noexcept nogil
     const Kernels *kernels

@@ -246,7 +246,7 @@ OTHER_CALLS = {
     "_core.gradient_squares": ([V.copy()], "norm", 1.0),
     "_core.multiply_gradients": ([V.copy()], "scale", 2.0),
     "_core.dense_reference": (A, A, None, 0),
-    "_core._cross_entropy_reference": (A, arr([0, 2]), None, 2.0, 0),
+    "_core._cross_entropy_reference": (A, arr([0, 2]), None, 2.0, 0.0, 0),
     "_core._total_reference": (V, V, None, None, 40, 3.0),
     "_core.cost_operands": (A, A, "mse", 1),
     "_core.reduced_losses": (V, None, "mean", "mse"),

@@ -410,7 +410,7 @@ def test_against_pytorch(dtype):
     """Losses, gradients and second derivatives along a direction."""
     torch = pytest.importorskip("torch")
     h = np.random.default_rng(3).normal(size=X.shape).astype(dtype)
-    tolerance = 200 * np.finfo(dtype).eps
+    tolerance = 2000 * np.finfo(dtype).eps  # PyTorch adds 1e-12 to the squared lengths of cosine
     for name, (ours, theirs, target) in torch_costs(torch).items():
         t = target if target.dtype.kind == "i" else target.astype(dtype)
         for reduction in ("mean", "sum", "none") if name != "kl" else ("mean",):

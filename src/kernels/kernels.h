@@ -99,12 +99,15 @@ typedef struct {
 
     /* Softmax cross-entropy of rows of logits against integer classes (label) or rows of probabilities that need not sum to 1
      * (target); exactly one is not NULL. weight: of each row, or NULL; a row of weight 0 counts nothing, whatever is in it.
-     * Writes the sum of the losses to *total, each to row_loss unless that is NULL, and the probabilities. */
+     * smoothing: the part of a label's 1 that is spread over all classes. Writes the sum of the losses to *total, each to
+     * row_loss unless that is NULL, and the probabilities. */
     void (*softmax_cross_entropy[N_DTYPES])(const void *logits, const int64_t *label, const void *target, const void *weight,
-                                            double *total, void *row_loss, void *probabilities, isize rows, isize n);
+                                            double smoothing, double *total, void *row_loss, void *probabilities, isize rows,
+                                            isize n);
     /* Its gradient by the logits: dx = scale * weight * (sum(target) * probabilities - target), row by row. */
     void (*softmax_cross_entropy_vjp[N_DTYPES])(const void *probabilities, const int64_t *label, const void *target,
-                                                const void *weight, double scale, void *dx, isize rows, isize n);
+                                                const void *weight, double smoothing, double scale, void *dx, isize rows,
+                                                isize n);
 
     /* One step of an optimizer, and the sum of (scale * x)**2 over n elements. */
     void (*update[N_DTYPES])(const Update *u);

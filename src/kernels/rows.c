@@ -142,6 +142,7 @@ typedef struct {
     const int64_t *label;
     void *probabilities, *row_loss;
     double *loss; /* one partial sum for each task */
+    double smoothing;
     isize rows, n, rows_per_task;
 } CrossEntropy;
 
@@ -149,7 +150,7 @@ typedef struct {
     const void *probabilities, *target, *weight;
     const int64_t *label;
     void *dx;
-    double scale;
+    double smoothing, scale;
     isize rows, n, rows_per_task;
 } CrossEntropyVjp;
 
@@ -171,6 +172,17 @@ enum { MAX_LOSSES = 256 };
         }                                                                                                                   \
         return loss;                                                                                                        \
     }                                                                                                                       \
+    static double sum_of_differences_##suffix(const T *restrict z, isize n, T shift)                                        \
+    {                                                                                                                       \
+        T term[STRIP];                                                                                                      \
+        double sum = 0;                                                                                                     \
+        for (isize from = 0; from < n; from += STRIP) {                                                                     \
+            const isize length = smaller(STRIP, n - from);                                                                  \
+            for (isize j = 0; j < length; j++) term[j] = z[from + j] - shift;                                               \
+            sum += row_sum_##suffix(term, length);                                                                          \
+        }                                                                                                                   \
+        return sum;                                                                                                         \
+    }                                                                                                                       \
     static void cross_entropy_task_##suffix(void *context, isize index)                                                     \
     {                                                                                                                       \
         const CrossEntropy *c = context;                                                                                    \
@@ -191,6 +203,9 @@ enum { MAX_LOSSES = 256 };
                 double found =                                                                                              \
                     c->label ? log_sum[k] - ((double)z[k * n + c->label[row]] - (double)shift[k])                           \
                              : soft_loss_##suffix(z + k * n, (const T *)c->target + row * n, n, shift[k], (T)log_sum[k]);   \
+                if (c->smoothing > 0 && c->label) /* sum(z - shift) / n is the mean of the logits */                        \
+                    found += c->smoothing *                                                                                 \
+                             (log_sum[k] - sum_of_differences_##suffix(z + k * n, n, shift[k]) / (double)n - found);        \
                 if (c->weight) found = ((const T *)c->weight)[row] == 0 ? 0 : found * (double)((const T *)c->weight)[row];  \
                 if (c->row_loss) ((T *)c->row_loss)[row] = (T)found;                                                        \
                 loss += found;                                                                                              \
@@ -199,11 +214,11 @@ enum { MAX_LOSSES = 256 };
         c->loss[index] = loss;                                                                                              \
     }                                                                                                                       \
     void KERNEL(softmax_cross_entropy_##suffix)(const void *logits, const int64_t *label, const void *target,               \
-                                                const void *weight, double *total, void *row_loss, void *probabilities,     \
-                                                isize rows, isize n)                                                        \
+                                                const void *weight, double smoothing, double *total, void *row_loss,        \
+                                                void *probabilities, isize rows, isize n)                                   \
     {                                                                                                                       \
         double partial[MAX_LOSSES];                                                                                         \
-        CrossEntropy c = {logits, target, weight, label, probabilities, row_loss, partial, rows, n, rows};                  \
+        CrossEntropy c = {logits, target, weight, label, probabilities, row_loss, partial, smoothing, rows, n, rows};       \
         const bool large = rows * n >= ROWS_LARGE;                                                                          \
         if (large) c.rows_per_task = larger(larger(1, ROWS_TASK / n), blocks_of(rows, MAX_LOSSES));                         \
         const isize tasks = rows ? blocks_of(rows, c.rows_per_task) : 0;                                                    \
@@ -218,28 +233,31 @@ enum { MAX_LOSSES = 256 };
         const isize n = c->n, first = index * c->rows_per_task, last = smaller(c->rows, first + c->rows_per_task);          \
         const T *restrict p = c->probabilities, *restrict t = c->target;                                                    \
         T *restrict dx = c->dx;                                                                                             \
+        const T spread = (T)(c->smoothing / (double)n);                                                                     \
         if (c->label && !c->weight) {                                                                                       \
-            const T s = (T)c->scale;                                                                                        \
-            for (isize j = first * n; j < last * n; j++) dx[j] = s * p[j];                                                  \
-            for (isize i = first; i < last; i++) dx[i * n + c->label[i]] -= s;                                              \
+            const T s = (T)c->scale, one = (T)(c->scale * (1 - c->smoothing));                                              \
+            for (isize j = first * n; j < last * n; j++) dx[j] = s * (p[j] - spread);                                       \
+            for (isize i = first; i < last; i++) dx[i * n + c->label[i]] -= one;                                            \
             return;                                                                                                         \
         }                                                                                                                   \
         for (isize i = first; i < last; i++) {                                                                              \
             const T s = (T)(c->weight ? c->scale * (double)((const T *)c->weight)[i] : c->scale);                           \
             const T sum = t ? (T)row_sum_##suffix(t + i * n, n) : 1;                                                        \
-            if (s == 0)                                                                                                     \
+            if (s == 0) {                                                                                                   \
                 memset(dx + i * n, 0, n * sizeof(T));                                                                       \
-            else if (t)                                                                                                     \
+            } else if (t) {                                                                                                 \
                 for (isize j = i * n; j < (i + 1) * n; j++) dx[j] = s * (sum * p[j] - t[j]);                                \
-            else                                                                                                            \
-                for (isize j = i * n; j < (i + 1) * n; j++) dx[j] = s * p[j];                                               \
-            if (c->label) dx[i * n + c->label[i]] -= s;                                                                     \
+            } else {                                                                                                        \
+                for (isize j = i * n; j < (i + 1) * n; j++) dx[j] = s * (p[j] - spread);                                    \
+                dx[i * n + c->label[i]] -= (T)((double)s * (1 - c->smoothing));                                             \
+            }                                                                                                               \
         }                                                                                                                   \
     }                                                                                                                       \
     void KERNEL(softmax_cross_entropy_vjp_##suffix)(const void *probabilities, const int64_t *label, const void *target,    \
-                                                    const void *weight, double scale, void *dx, isize rows, isize n)        \
+                                                    const void *weight, double smoothing, double scale, void *dx,           \
+                                                    isize rows, isize n)                                                    \
     {                                                                                                                       \
-        CrossEntropyVjp c = {probabilities, target, weight, label, dx, scale, rows, n, rows};                               \
+        CrossEntropyVjp c = {probabilities, target, weight, label, dx, smoothing, scale, rows, n, rows};                    \
         const bool large = rows * n >= LARGE;                                                                               \
         if (large) c.rows_per_task = larger(1, TASK / n);                                                                   \
         run_tasks(cross_entropy_vjp_task_##suffix, &c, rows ? blocks_of(rows, c.rows_per_task) : 0, large);                 \
