@@ -20,7 +20,6 @@ _Key: TypeAlias = SupportsIndex | slice | EllipsisType | _ArrayLike | None
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-
 @final
 class Array:
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
