@@ -60,7 +60,8 @@ def points(dtype, count, low=-np.inf, high=np.inf, seed=0):
         rng.integers(0, 2 ** (8 * info.dtype.itemsize), count // 2, np.uint64).astype(f"u{info.dtype.itemsize}").view(dtype)
     )
     size = 10 ** rng.uniform(-4, 3, count // 2)
-    near = np.concatenate([k * np.pi / 4 * np.array([1, 1 + info.eps, 1 - info.eps]) for k in range(1, 9)])
+    turns = np.concatenate([np.arange(1, 9), rng.integers(9, 2**21, max(count // 100, 50))])
+    near = np.outer(turns * (np.pi / 4), [1, 1 + info.eps, 1 - info.eps]).ravel()
     exact = [
         info.smallest_subnormal,
         info.tiny,
@@ -155,6 +156,63 @@ def test_binary_float64(name):
         check_wide(name, BINARY[name][0], np.longdouble, *pairs(name, np.float64, 50_000))
 
 
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+def test_exact_remainders(name):
+    """Numbers as near to a multiple of pi / 2 as floats of their size are, and both sides of where the reduction changes."""
+    hardest = [6381956970095103 * 2.0**797, 6411027962775774 * 2.0**-48, 1.5707963267948966, 3.141592653589793]
+    limits = [2.0**20, 2.0**20 - 2.0**-33, 2.0**20 * 1.5, 1e22, np.finfo(np.float64).max]
+    check_exact(name, UNARY[name][1], np.array(hardest + limits))
+    check_wide(name, UNARY[name][0], np.float64, np.array([16367173 * 2.0**72, 2.0**20, 2.0**20 - 0.0625, 2e38], np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["arctan2", "power", "sin", "cos", "tan", "arcsin", "arccos", "arctan"])
+def test_special_values(name, dtype):
+    """Zeros and their signs, infinities, NaN, the ends of the range: C99's Annex F, as the C library has them."""
+    info = np.finfo(dtype)
+    values = [0, 0.5, 1, 1 + info.eps, 1.5, 2, 3, 4, 2.0 ** (info.nmant + 1) - 1, 2.0 ** (info.nmant + 1), info.max, np.inf]
+    values += [np.nan, info.smallest_subnormal, info.tiny]
+    values = np.array(values + [-v for v in values]).astype(dtype)
+    if name in BINARY:
+        inputs = [a.ravel() for a in np.meshgrid(values, values)]
+    else:
+        inputs = [values[np.isin(np.abs(values), [0, np.inf]) | np.isnan(values) | (name.startswith("arc"))]]
+    with np.errstate(all="ignore"):
+        true = (UNARY | BINARY)[name][0](*[x.astype(np.longdouble) for x in inputs]).astype(dtype)
+    got = np.asarray(getattr(corgi, name)(*inputs))
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(true))
+    number = ~np.isnan(true)
+    np.testing.assert_array_equal(np.signbit(got[number]), np.signbit(true[number]))
+    np.testing.assert_allclose(got[number], true[number], 4 * info.eps, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["sin", "cos", "tan", "power"])
+def test_neighbours_do_not_matter(name, dtype):
+    """Functions with another way for unusual arguments give the same bits whatever else is in the array."""
+    x = np.random.default_rng(0).uniform(0.01, 20, 1003).astype(dtype)
+    y = np.random.default_rng(1).uniform(-5, 5, 1003).astype(dtype)
+    function = getattr(corgi, name)
+    for unusual in (np.inf, np.nan, -1e30, 1e30, 0.0, -0.0):
+        inputs = [np.append(a, dtype(unusual)) for a in ([x, y] if name == "power" else [x])]
+        np.testing.assert_array_equal(function(*inputs)[:-1], function(*[a[:-1] for a in inputs]))
+        tracked = [corgi.array(a).tracked() for a in inputs]
+        function(*tracked).sum().backward()
+        alone = [corgi.array(a[:-1]).tracked() for a in inputs]
+        function(*alone).sum().backward()
+        for a, b in zip(tracked, alone, strict=True):
+            np.testing.assert_array_equal(a.gradient[:-1], b.gradient)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_powers_of_negative_numbers(dtype):
+    x, _ = pairs("power", dtype, 5000)
+    n = np.random.default_rng(5).integers(-9, 10, len(x)).astype(dtype)
+    positive = np.asarray(corgi.power(x, n))
+    np.testing.assert_array_equal(corgi.power(-x, n), np.where(n % 2 == 1, -positive, positive))
+    assert np.isnan(corgi.power(-x, n + dtype(0.5))).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ["floor_divide", "remainder"])
 def test_division_is_exact(name, dtype):
@@ -188,4 +246,4 @@ def test_everywhere_the_same(name):
 @pytest.mark.skipif("CORGI_CPU" in os.environ, reason="runs at one level")
 @pytest.mark.parametrize("level", corgi.config.config()["instruction_sets"][1:])
 def test_levels(level):
-    run_at_level(level, __file__, "accurate or float or exact or powers or same")
+    run_at_level(level, __file__, "accurate or float or exact or powers or same or special or neighbours")

@@ -1,16 +1,20 @@
-"""Derives the polynomial coefficients of vecmath.h: weighted minimax fits by Remez exchange, in mpmath.
+"""Derives the constants of vecmath.h and vectrig.h: weighted minimax fits by Remez exchange, in mpmath, and digits of pi.
 
-Run it to print every coefficient row of the header, lowest degree first, each with the largest error that the rounded
+Run it to print every coefficient row of the headers, lowest degree first, each with the largest error that the rounded
 coefficients leave in the function itself, in units of the last place's relative size (2^-24 or 2^-53).
 """
 
 from mpmath import (
+    asin,
+    atan,
+    atanh,
     cos,
     cosh,
     erf,
     erfc,
     exp,
     expm1,
+    floor,
     log,
     log1p,
     lu_solve,
@@ -23,6 +27,7 @@ from mpmath import (
     sin,
     sinh,
     sqrt,
+    tan,
     tanh,
 )
 
@@ -113,13 +118,41 @@ LOG_F64 = (
     0,
     "0.02945",
 )
-# sin(pi t) = t p(t^2), |t| <= 1/2, in float64 for a float32 result
-SINPI = (
-    at_zero(of_square(lambda t: sin(pi * t) / t), pi, "1e-40"),
-    at_zero(of_square(lambda t: t / sin(pi * t)), 1 / pi, "1e-40"),
-    0,
-    "0.2501",
-)
+# artanh s = s + s^3 (c + p(s^2)), c being 1/3 as rounded; errors here are multiplied by up to 2^11 in a power
+
+
+def artanh(bits):
+    with mp.workprec(bits):
+        third = +(mpf(1) / 3)
+    return (
+        at_zero(of_square(lambda s: (atanh(s) / s - 1) / s**2 - third), mpf(1) / 3 - third, "1e-12"),
+        lambda z: z,
+        0,
+        "0.02945",
+    )
+
+
+# f(x) = x + x^3 p(x^2), where f is sin, tan, arctan or arcsin, and cos x = 1 + x^2 p(x^2). In float32 the argument of sin,
+# cos and tan may be a little larger than pi / 4.
+def odd(f, third, end):
+    return (
+        at_zero(of_square(lambda x: (f(x) - x) / x**3), third, "1e-20"),
+        at_zero(of_square(lambda x: x**3 / f(x)), 0, "1e-40"),
+        0,
+        mpf(end) ** 2,
+    )
+
+
+TURN = {"f32": "0.86", "f64": "0.7865"}
+COS = {
+    dtype: (
+        at_zero(of_square(lambda x: (cos(x) - 1) / x**2), -mpf(1) / 2, "1e-24"),
+        of_square(lambda x: x**2 / cos(x)),
+        0,
+        mpf(end) ** 2,
+    )
+    for dtype, end in TURN.items()
+}
 # erf x = x + x p(x^2) for x <= 1, 1 - e^p(x) above
 ERF_SMALL = (
     at_zero(of_square(lambda x: erf(x) / x - 1), 2 / sqrt(pi) - 1, "1e-40"),
@@ -144,6 +177,20 @@ def erfc_large(a, c, end):
     return f, lambda w: 1 / f(w), (first - a) / (first + c), (end - a) / (end + c)
 
 
+def show_pi():
+    """Parts of pi with so many bits each and the rest as a float64, then the binary digits of 2 / pi."""
+    for bits, count in ((33, 3), (33, 1), (24, 2)):
+        parts, rest = [], +pi
+        for _ in range(count):
+            unit = mpf(2) ** (floor(log(rest, 2)) + 1 - bits)
+            parts.append(floor(rest / unit) * unit)
+            rest -= parts[-1]
+        print("less_pi:", ", ".join(float(part).hex() for part in [*parts, rest]))
+    with mp.workprec(64 * 21):
+        digits = int(floor(2 / pi * mpf(2) ** (64 * 19)))
+    print("far_turns:", ", ".join(f"{digits >> 64 * k & 2**64 - 1:#018x}" for k in range(18, -1, -1)))
+
+
 if __name__ == "__main__":
     show("exp_tail", "f32", *EXP, 4)
     show("exp_tail", "f64", *EXP, 10)
@@ -163,4 +210,12 @@ if __name__ == "__main__":
     show("erf", "f64", *erf_large("6"), 16)
     show("erfc", "f32", *erfc_large(3, 2, "10.1"), 7)
     show("erfc", "f64", *erfc_large(2, 4, "27.3"), 18)
-    show("sinpi_f32", "f64", *SINPI, 5)
+    show("log_extended", "f32", *artanh(24), 3)
+    show("log_extended", "f64", *artanh(53), 7)
+    for dtype, degrees in (("f32", (3, 3, 6, 4, 4)), ("f64", (5, 6, 13, 11, 11))):
+        show("sin_cos, sine", dtype, *odd(sin, -mpf(1) / 6, TURN[dtype]), degrees[0])
+        show("sin_cos, cosine", dtype, *COS[dtype], degrees[1])
+        show("tan", dtype, *odd(tan, mpf(1) / 3, TURN[dtype]), degrees[2])
+        show("angle", dtype, *odd(atan, -mpf(1) / 3, "0.5"), degrees[3])
+        show("arcsin_tail", dtype, *odd(asin, mpf(1) / 6, "0.5"), degrees[4])
+    show_pi()

@@ -1,13 +1,18 @@
 /* First reading of the pointwise table: a forward kernel for each op and dtype, a gradient kernel for each float input.
  *
+<<<<<<< HEAD
  * Above: table.c, which puts the two tables below into Kernels.  Below: pointwise.h (the formulas), vecmath.h (exp, log ...) and
  * activations.h.
+=======
+ * Above: table.c, which puts the two tables below into Kernels.  Below: pointwise.h (the formulas), vecmath.h and
+ * vectrig.h (exp, sin ...).
+>>>>>>> f4f0f73 (Own vectorized sin, cos, tan, their inverses and pow)
  * Kernels see contiguous operands only: runtime/apply.c stages the others through small buffers in cache.
  */
 #include "pointwise.h"
 #include "activations.h"
 #include "kernels.h"
-#include "vecmath.h"
+#include "vectrig.h"
 
 #include <math.h>
 
@@ -67,16 +72,35 @@ DEFINE_LOGADDEXP(double, f64, fabs)
 #define JOIN(a, b) JOIN2(a, b)
 #define FN(name) JOIN(name, SUFFIX)
 
+/* sin, cos, tan and power are faster for usual arguments (vectrig.h, vecmath.h), and the loop takes them for usual at first.
+ * For other ops the second loop vanishes. */
+#define EACH(op, x0, x1, ...)                                                                                               \
+    {                                                                                                                       \
+        FN(flags) unusual = 0;                                                                                              \
+        for (isize i = 0; i < n; i++) {                                                                                     \
+            const bool usual = true;                                                                                        \
+            unusual |= UNUSUAL(op, x0[i], x1[i]);                                                                           \
+            (void)usual;                                                                                                    \
+            __VA_ARGS__                                                                                                     \
+        }                                                                                                                   \
+        if (unusual)                                                                                                        \
+            for (isize i = 0; i < n; i++) {                                                                                 \
+                const bool usual = false;                                                                                   \
+                (void)usual;                                                                                                \
+                __VA_ARGS__                                                                                                 \
+            }                                                                                                               \
+    }
+
 /* Operands that a formula does not name are dropped by the compiler. */
 #define UNARY_FORWARD(name, R, f)                                                                                           \
     static void FN(name##_forward)(isize n, char *const *args)                                                              \
     {                                                                                                                       \
         const T *restrict px = (const T *)args[0];                                                                          \
         R *restrict out = (R *)args[1];                                                                                     \
-        for (isize i = 0; i < n; i++) {                                                                                     \
+        EACH(OP_##name, px, px, {                                                                                           \
             const T x = px[i];                                                                                              \
             out[i] = (R)(f);                                                                                                \
-        }                                                                                                                   \
+        })                                                                                                                  \
     }
 #define UNARY_KERNELS(name, domain, sentence, f, dx)                                                                        \
     UNARY_FORWARD(name, T, f)                                                                                               \
@@ -84,39 +108,39 @@ DEFINE_LOGADDEXP(double, f64, fabs)
     {                                                                                                                       \
         const T *restrict pg = (const T *)args[0], *restrict px = (const T *)args[1], *restrict py = (const T *)args[2];    \
         T *restrict out = (T *)args[3];                                                                                     \
-        for (isize i = 0; i < n; i++) {                                                                                     \
+        EACH(OP_##name, px, px, {                                                                                           \
             const T g = pg[i], x = px[i], y = py[i];                                                                        \
             (void)x, (void)y;                                                                                               \
             out[i] = (T)(dx);                                                                                               \
-        }                                                                                                                   \
+        })                                                                                                                  \
     }
 
-#define BINARY_VJP(name, d)                                                                                                 \
+#define BINARY_VJP(op, name, d)                                                                                             \
     static void FN(name)(isize n, char *const *args)                                                                        \
     {                                                                                                                       \
         const T *restrict pg = (const T *)args[0], *restrict px0 = (const T *)args[1], *restrict px1 = (const T *)args[2];  \
         const T *restrict py = (const T *)args[3];                                                                          \
         T *restrict out = (T *)args[4];                                                                                     \
-        for (isize i = 0; i < n; i++) {                                                                                     \
+        EACH(op, px0, px1, {                                                                                                \
             const T g = pg[i], x0 = px0[i], x1 = px1[i], y = py[i];                                                         \
             (void)g, (void)x0, (void)x1, (void)y;                                                                           \
             out[i] = (T)(d);                                                                                                \
-        }                                                                                                                   \
+        })                                                                                                                  \
     }
 #define BINARY_FORWARD(name, R, f)                                                                                          \
     static void FN(name##_forward)(isize n, char *const *args)                                                              \
     {                                                                                                                       \
         const T *restrict px0 = (const T *)args[0], *restrict px1 = (const T *)args[1];                                     \
         R *restrict out = (R *)args[2];                                                                                     \
-        for (isize i = 0; i < n; i++) {                                                                                     \
+        EACH(OP_##name, px0, px1, {                                                                                         \
             const T x0 = px0[i], x1 = px1[i];                                                                               \
             out[i] = (R)(f);                                                                                                \
-        }                                                                                                                   \
+        })                                                                                                                  \
     }
 #define BINARY_KERNELS(name, domain, sentence, f, dx0, dx1)                                                                 \
     BINARY_FORWARD(name, T, f)                                                                                              \
-    BINARY_VJP(name##_vjp0, dx0)                                                                                            \
-    BINARY_VJP(name##_vjp1, dx1)
+    BINARY_VJP(OP_##name, name##_vjp0, dx0)                                                                                 \
+    BINARY_VJP(OP_##name, name##_vjp1, dx1)
 
 #define TERNARY_VJP(name, d)                                                                                                \
     static void FN(name)(isize n, char *const *args)                                                                        \
@@ -153,6 +177,11 @@ DEFINE_LOGADDEXP(double, f64, fabs)
 #define INTEGER3_KERNELS(name, f) TERNARY_FORWARD(name, int64_t, f)
 #define PREDICATE_KERNELS(name, sentence, f) UNARY_FORWARD(name, uint8_t, f)
 
+#define UNUSUAL(op, x0, x1) 0
+typedef uint8_t flags_b8; /* as wide as the elements */
+typedef uint64_t flags_i64, flags_f64;
+typedef uint32_t flags_f32;
+
 #define T uint8_t
 #define SUFFIX b8
 POINTWISE_COMPARE(COMPARE_KERNELS)
@@ -169,6 +198,12 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #undef T
 #undef SUFFIX
 
+#undef UNUSUAL
+#define UNUSUAL(op, x0, x1)                                                                                                 \
+    ((op) == OP_power                                     ? !FN(vm_pow_is_usual)(x0, x1)                                    \
+     : (op) == OP_sin || (op) == OP_cos || (op) == OP_tan ? !FN(vm_angle_is_usual)(x0)                                      \
+                                                          : 0)
+
 /* How the formulas' names are read for float32 and float64. */
 #define where(condition, a, b) ((condition) ? (a) : (b))
 #define C(constant) ((T)(constant))
@@ -181,8 +216,14 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #define log1p(x) FN(vm_log1p)(x)
 #define log2(x) FN(vm_log2)(x)
 #define log10(x) FN(vm_log10)(x)
-#define sin(x) FN(vm_sin)(x)
-#define cos(x) FN(vm_cos)(x)
+#define sin(x) FN(vm_sin)(x, usual)
+#define cos(x) FN(vm_cos)(x, usual)
+#define tan(x) FN(vm_tan)(x, usual)
+#define arcsin(x) FN(vm_arcsin)(x)
+#define arccos(x) FN(vm_arccos)(x)
+#define arctan(x) FN(vm_arctan)(x)
+#define arctan2(a, b) FN(vm_arctan2)(a, b)
+#define power(a, b) FN(vm_pow)(a, b, usual)
 #define sinh(x) FN(vm_sinh)(x)
 #define cosh(x) FN(vm_cosh)(x)
 #define tanh(x) FN(vm_tanh)(x)
@@ -207,12 +248,6 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #define SUFFIX f32
 #define absolute(x) fabsf(x)
 #define sqrt(x) sqrtf(x)
-#define tan(x) tanf(x)
-#define arcsin(x) asinf(x)
-#define arccos(x) acosf(x)
-#define arctan(x) atanf(x)
-#define arctan2(a, b) atan2f(a, b)
-#define power(a, b) powf(a, b)
 #define floor(x) floorf(x)
 #define ceil(x) ceilf(x)
 #define rint(x) rintf(x)
@@ -221,12 +256,6 @@ FLOAT_KERNELS
 #undef SUFFIX
 #undef absolute
 #undef sqrt
-#undef tan
-#undef arcsin
-#undef arccos
-#undef arctan
-#undef arctan2
-#undef power
 #undef floor
 #undef ceil
 #undef rint
@@ -234,11 +263,6 @@ FLOAT_KERNELS
 #define T double
 #define SUFFIX f64
 #define absolute(x) fabs(x)
-#define arcsin(x) asin(x)
-#define arccos(x) acos(x)
-#define arctan(x) atan(x)
-#define arctan2(a, b) atan2(a, b)
-#define power(a, b) pow(a, b)
 FLOAT_KERNELS
 
 #define FLOAT_ROW(name, ...) [OP_##name] = {[FLOAT32] = name##_forward_f32, [FLOAT64] = name##_forward_f64},

@@ -14,31 +14,53 @@
 #if !defined(CORGI_VECMATH_H)
 #define CORGI_VECMATH_H
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #define VM_INLINE static inline __attribute__((always_inline))
 
-/* Horner's rule, coefficients from the lowest degree up. */
+/* Polynomials, coefficients from the lowest degree up: Horner's rule in x^2 over pairs of terms (the first step of Estrin's
+ * scheme), which waits half as long as the plain rule. */
 #define VM_P1(x, c) (c)
-#define VM_P2(x, c, ...) ((c) + (x) * VM_P1(x, __VA_ARGS__))
-#define VM_P3(x, c, ...) ((c) + (x) * VM_P2(x, __VA_ARGS__))
-#define VM_P4(x, c, ...) ((c) + (x) * VM_P3(x, __VA_ARGS__))
-#define VM_P5(x, c, ...) ((c) + (x) * VM_P4(x, __VA_ARGS__))
-#define VM_P6(x, c, ...) ((c) + (x) * VM_P5(x, __VA_ARGS__))
-#define VM_P7(x, c, ...) ((c) + (x) * VM_P6(x, __VA_ARGS__))
-#define VM_P8(x, c, ...) ((c) + (x) * VM_P7(x, __VA_ARGS__))
-#define VM_P9(x, c, ...) ((c) + (x) * VM_P8(x, __VA_ARGS__))
-#define VM_P10(x, c, ...) ((c) + (x) * VM_P9(x, __VA_ARGS__))
-#define VM_P11(x, c, ...) ((c) + (x) * VM_P10(x, __VA_ARGS__))
-#define VM_P12(x, c, ...) ((c) + (x) * VM_P11(x, __VA_ARGS__))
-#define VM_P13(x, c, ...) ((c) + (x) * VM_P12(x, __VA_ARGS__))
-#define VM_P14(x, c, ...) ((c) + (x) * VM_P13(x, __VA_ARGS__))
-#define VM_P15(x, c, ...) ((c) + (x) * VM_P14(x, __VA_ARGS__))
-#define VM_P16(x, c, ...) ((c) + (x) * VM_P15(x, __VA_ARGS__))
-#define VM_P17(x, c, ...) ((c) + (x) * VM_P16(x, __VA_ARGS__))
-#define VM_P18(x, c, ...) ((c) + (x) * VM_P17(x, __VA_ARGS__))
-#define VM_P19(x, c, ...) ((c) + (x) * VM_P18(x, __VA_ARGS__))
+#define VM_P2(x, c, d) ((c) + (x) * (d))
+#define VM_P3(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P1(x, __VA_ARGS__))
+#define VM_P4(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P2(x, __VA_ARGS__))
+#define VM_P5(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P3(x, __VA_ARGS__))
+#define VM_P6(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P4(x, __VA_ARGS__))
+#define VM_P7(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P5(x, __VA_ARGS__))
+#define VM_P8(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P6(x, __VA_ARGS__))
+#define VM_P9(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P7(x, __VA_ARGS__))
+#define VM_P10(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P8(x, __VA_ARGS__))
+#define VM_P11(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P9(x, __VA_ARGS__))
+#define VM_P12(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P10(x, __VA_ARGS__))
+#define VM_P13(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P11(x, __VA_ARGS__))
+#define VM_P14(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P12(x, __VA_ARGS__))
+#define VM_P15(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P13(x, __VA_ARGS__))
+#define VM_P16(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P14(x, __VA_ARGS__))
+#define VM_P17(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P15(x, __VA_ARGS__))
+#define VM_P18(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P16(x, __VA_ARGS__))
+#define VM_P19(x, c, d, ...) (((c) + (x) * (d)) + (x) * (x) * VM_P17(x, __VA_ARGS__))
+
+/* The format of numbers, and constants; PICK is defined where these are used. */
+#define VM_MANTISSA PICK(23, 52)                /* bits of the mantissa */
+#define VM_BIAS PICK(127, 1023)                 /* of the exponent */
+#define VM_SHIFT PICK(0x1.8p23f, 0x1.8p52)      /* t = x + shift holds x, rounded to a whole number, in its low bits */
+#define VM_INF PICK(INFINITY, (double)INFINITY) /* INFINITY and NAN are floats */
+#define VM_NAN PICK(NAN, (double)NAN)
+#define VM_SMALLEST PICK(0x1p-126f, 0x1p-1022) /* normal number */
+#define VM_ABS(x) PICK(fabsf, fabs)(x)
+#define VM_COPYSIGN(x, y) PICK(copysignf, copysign)(x, y)
+#define VM_EXP_END PICK(110.0f, 750.0)  /* e^x is 0 or infinite beyond it */
+#define VM_TINY PICK(0x1p-30f, 0x1p-60) /* below it sinh x and expm1 x round to x */
+
+#define VM_LOG2E PICK(1.44269504f, 1.4426950408889634)
+/* The high parts of log(2) and log10(2) end in zeros: their product with an exponent is exact (Cody and Waite). */
+#define VM_LN2 PICK(0x1.62e4p-1f, 0x1.62e42feep-1)
+#define VM_LN2_LO PICK(1.42860682e-06f, 1.9082149292705877e-10)
+#define VM_LOG10_2 PICK(0x1.3441p-2f, 0x1.34413509f6p-2)
+#define VM_LOG10_2_LO PICK(7.90341716e-07f, 3.694239077158931e-13)
+#define VM_SQRT_HALF PICK(0x3f3504f3u, 0x3fe6a09e667f3bcdu)
 
 /* log(1 + f) - f for sqrt(1/2) <= 1 + f <= sqrt(2), by a polynomial; in float64 that would be a long one, and the series of
  * fdlibm in s = f / (2 + f) is taken. */
@@ -77,54 +99,9 @@ VM_INLINE double vm_log_tail_f64(double f)
 #undef VM
 #undef PICK
 
-/* sin(|x| + 2 pi offset), for every float, in float64 (the idea of Payne and Hanek): 1 / (2 pi) in seven pieces of 29
- * bits, so that each product with a float is exact and its whole turns can be dropped; the last two are below a turn.
- * Then two sums: one to find n, the nearest number of half turns, one without it, in the order that keeps r exact. */
-VM_INLINE double vm_sin_turned_f32(float x, double offset)
-{
-    const double a = (double)fabsf(x), shift = 0x1.8p52;
-    const double p0 = a * 0x1.45f306dp-3, p1 = a * 0x1.9391054p-32, p2 = a * 0x1.4fe13abp-61, p3 = a * 0x1.d1f534dp-90,
-                 p4 = a * 0x1.b81b6c5p-119, p5 = a * 0x1.5993c4p-150, p6 = a * 0x1.c820ff2p-177;
-    const double f0 = p0 - rint(p0), f1 = p1 - rint(p1), f2 = p2 - rint(p2), f3 = p3 - rint(p3), f4 = p4 - rint(p4);
-    const double t = 2 * ((f0 + offset) + ((f1 + f2) + (f3 + f4))) + shift, n = t - shift;
-    const double r = 2 * ((((((f0 - (0.5 * n - offset)) + f1) + f2) + f3) + f4) + (p5 + p6)), z = r * r;
-    const double y = r * VM_P6(z, 3.1415926535231633, -5.1677127620787058, 2.5501632390202138, -0.5992513142342103,
-                               0.082046399971342762, -0.0070220270999524935); /* sin(pi r), |r| <= 1/2 */
-    return vm_from_bits_f64(vm_bits_f64(y) ^ (vm_bits_f64(t) << 63));         /* (-1)^n */
-}
-
-VM_INLINE float vm_sin_f32(float x)
-{
-    const float y = (float)vm_sin_turned_f32(x, 0);
-    return vm_from_bits_f32(vm_bits_f32(y) ^ (vm_bits_f32(x) & 0x80000000u));
-}
-
-VM_INLINE float vm_cos_f32(float x) { return (float)vm_sin_turned_f32(x, 0.25); }
-
-/* In float64 the whole range needs 1100 bits of pi: left to the C library. */
-VM_INLINE double vm_sin_f64(double x) { return sin(x); }
-VM_INLINE double vm_cos_f64(double x) { return cos(x); }
-
 #elif defined(VM_REAL)
 
 /* ---- The format ---------------------------------------------------------------------------------------------- */
-
-#define VM_MANTISSA PICK(23, 52)                /* bits of the mantissa */
-#define VM_BIAS PICK(127, 1023)                 /* of the exponent */
-#define VM_SHIFT PICK(0x1.8p23f, 0x1.8p52)      /* t = x + shift holds x, rounded to a whole number, in its low bits */
-#define VM_INF PICK(INFINITY, (double)INFINITY) /* INFINITY and NAN are floats */
-#define VM_NAN PICK(NAN, (double)NAN)
-#define VM_ABS(x) PICK(fabsf, fabs)(x)
-#define VM_COPYSIGN(x, y) PICK(copysignf, copysign)(x, y)
-#define VM_EXP_END PICK(110.0f, 750.0)  /* e^x is 0 or infinite beyond it */
-#define VM_TINY PICK(0x1p-30f, 0x1p-60) /* below it sinh x and expm1 x round to x */
-
-#define VM_LOG2E PICK(1.44269504f, 1.4426950408889634)
-/* The high parts of log(2) and log10(2) end in zeros: their product with an exponent is exact (Cody and Waite). */
-#define VM_LN2 PICK(0x1.62e4p-1f, 0x1.62e42feep-1)
-#define VM_LN2_LO PICK(1.42860682e-06f, 1.9082149292705877e-10)
-#define VM_LOG10_2 PICK(0x1.3441p-2f, 0x1.34413509f6p-2)
-#define VM_LOG10_2_LO PICK(7.90341716e-07f, 3.694239077158931e-13)
 
 VM_INLINE VM_BITS VM(bits)(VM_REAL x)
 {
@@ -142,6 +119,12 @@ VM_INLINE VM_REAL VM(from_bits)(VM_BITS u)
 
 /* 2^(k - bias) from the low bits k of u; what stands above the exponent's bits falls off. */
 VM_INLINE VM_REAL VM(power)(VM_BITS u) { return VM(from_bits)(u << VM_MANTISSA); }
+
+/* x with the lower half of its mantissa cleared. */
+VM_INLINE VM_REAL VM(head)(VM_REAL x)
+{
+    return VM(from_bits)(VM(bits)(x) >> (VM_MANTISSA / 2 + 1) << (VM_MANTISSA / 2 + 1));
+}
 
 /* The smaller, and the one nearer zero; both keep a NaN in x. Two ternaries in a row on x would be threaded into jumps
  * by the compiler and become three blends instead of a minimum and a maximum. */
@@ -267,8 +250,6 @@ VM_INLINE VM_REAL VM(cosh)(VM_REAL x)
 
 /* ---- Logarithms: x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2) -------------------------------------------------- */
 
-#define VM_SQRT_HALF PICK(0x3f3504f3u, 0x3fe6a09e667f3bcdu)
-
 /* Bits with k + bias in the place of the exponent, and below it what f is made of. */
 VM_INLINE VM_BITS VM(log_split)(VM_REAL x) { return VM(bits)(x) + (((VM_BITS)VM_BIAS << VM_MANTISSA) - VM_SQRT_HALF); }
 
@@ -284,11 +265,12 @@ VM_INLINE VM_REAL VM(log_fraction)(VM_BITS u)
 }
 
 /* x = 2^k (1 + f) with k in *exponent; denormals are scaled up first. */
-VM_INLINE VM_REAL VM(log_reduce)(VM_REAL x, VM_REAL *exponent)
+VM_INLINE VM_REAL VM(log_reduce)(VM_REAL x, bool normal, VM_REAL *exponent)
 {
-    const VM_REAL smallest = PICK(0x1p-126f, 0x1p-1022), up = PICK(0x1p23f, 0x1p52);
-    const VM_BITS u = VM(log_split)(x < smallest ? x * up : x);
-    *exponent = VM(log_exponent)(u, x < smallest ? (VM_REAL)(VM_BIAS + VM_MANTISSA) : (VM_REAL)VM_BIAS);
+    const VM_REAL up = PICK(0x1p23f, 0x1p52);
+    const bool small = !normal && x < VM_SMALLEST;
+    const VM_BITS u = VM(log_split)(small ? x * up : x);
+    *exponent = VM(log_exponent)(u, small ? (VM_REAL)(VM_BIAS + VM_MANTISSA) : (VM_REAL)VM_BIAS);
     return VM(log_fraction)(u);
 }
 
@@ -302,7 +284,7 @@ VM_INLINE VM_REAL VM(log_special)(VM_REAL x, VM_REAL y)
 VM_INLINE VM_REAL VM(log)(VM_REAL x)
 {
     VM_REAL k;
-    const VM_REAL f = VM(log_reduce)(x, &k);
+    const VM_REAL f = VM(log_reduce)(x, false, &k);
     return VM(log_special)(x, k * VM_LN2 + (f + (VM(log_tail)(f) + k * VM_LN2_LO)));
 }
 
@@ -311,7 +293,7 @@ VM_INLINE VM_REAL VM(log2)(VM_REAL x)
 {
     const VM_REAL log2e_1 = PICK(0.442695041f, 0.44269504088896341);
     VM_REAL k;
-    const VM_REAL f = VM(log_reduce)(x, &k);
+    const VM_REAL f = VM(log_reduce)(x, false, &k);
     return VM(log_special)(x, k + (f + (VM(log_tail)(f) * VM_LOG2E + f * log2e_1)));
 }
 
@@ -319,7 +301,7 @@ VM_INLINE VM_REAL VM(log10)(VM_REAL x)
 {
     const VM_REAL log10e = PICK(0.434294482f, 0.43429448190325183), half = PICK(0.5f, 0.5);
     VM_REAL k;
-    const VM_REAL f = VM(log_reduce)(x, &k);
+    const VM_REAL f = VM(log_reduce)(x, false, &k);
     const VM_REAL low = VM(log_tail)(f) * log10e + (f * (log10e - half) + k * VM_LOG10_2_LO);
     return VM(log_special)(x, k * VM_LOG10_2 + (f * half + low));
 }
@@ -346,6 +328,70 @@ VM_INLINE VM_REAL VM(softplus)(VM_REAL x)
     const VM_REAL k = e > sqrt2 - 1 ? 1 : 0, f = e > sqrt2 - 1 ? (e - 1) * PICK(0.5f, 0.5) : e;
     const VM_REAL y = k * VM_LN2 + (f + (VM(log_tail)(f) + k * VM_LN2_LO));
     return (x > 0 ? x : 0) + y;
+}
+
+/* ---- Powers: e^(y log x), the logarithm to some ten bits more than the format has -------------------------------- */
+
+/* a b - c where c is a b rounded, or near it. Without a fused multiply-add the factors are halved: products of halves are
+ * exact (Dekker). */
+VM_INLINE VM_REAL VM(product_less)(VM_REAL a, VM_REAL b, VM_REAL c)
+{
+#ifdef FP_FAST_FMA
+    return PICK(fmaf, fma)(a, b, -c);
+#else
+    const VM_REAL a1 = VM(head)(a), a2 = a - a1, b1 = VM(head)(b), b2 = b - b1;
+    return (((a1 * b1 - c) + a1 * b2) + a2 * b1) + a2 * b2;
+#endif
+}
+
+/* log x = the result + *low, for finite x > 0: k log 2 + 2 artanh s, s = f / (2 + f), artanh s = s (1 + z / 3 + z^2 p(z)),
+ * z = s^2; u is z / 3 and v is s2 u, each with what it lacks. */
+VM_INLINE VM_REAL VM(log_extended)(VM_REAL x, bool normal, VM_REAL *low)
+{
+    VM_REAL k;
+    const VM_REAL f = VM(log_reduce)(x, normal, &k), inverse = 1 / (2 + f), s = f * inverse, s2 = s + s;
+    const VM_REAL s2_low = VM(product_less)(-s, f, s2 - f) * (inverse + inverse);
+    const VM_REAL z = s * s, z_low = s * s2_low + VM(product_less)(s, s, z);
+    const VM_REAL third = PICK(0.333333343f, 0.33333333333333331), u = z * third;
+    const VM_REAL p = PICK(VM_P4(z, -1.50487907e-8f, 0.200001672f, 0.142686397f, 0.11791382f),
+                           VM_P8(z, -1.0029449435742609e-17, 0.20000000000003132, 0.14285714284540643, 0.11111111323745795,
+                                 0.090908878048482786, 0.076935466039857889, 0.066250313225429458, 0.066259179303729099));
+    const VM_REAL u_low = z_low * third + (z * p + VM(product_less)(z, third, u));
+    const VM_REAL v = s2 * u, v_low = s2_low + (s2_low * u + (s2 * u_low + VM(product_less)(s2, u, v)));
+    const VM_REAL k_log2 = k * VM_LN2, sum = k_log2 + s2, sum_low = s2 - (sum - k_log2), all = sum + v;
+    *low = k * VM_LN2_LO + ((sum_low + (v - (all - sum))) + v_low);
+    return all;
+}
+
+/* No special case, and x^y as well as x^(y - 1) far from the ends of the range. */
+VM_INLINE bool VM(pow_is_usual)(VM_REAL x, VM_REAL y)
+{
+    return (x > PICK(0x1p-15f, 0x1p-64)) & (x < PICK(0x1p15f, 0x1p64)) & (VM_ABS(y) < PICK(7, 14));
+}
+
+/* x^y, with the special cases of C99's Annex F. */
+VM_INLINE VM_REAL VM(pow)(VM_REAL x, VM_REAL y, bool usual)
+{
+    const VM_REAL a = VM_ABS(x), end = VM_EXP_END, shift = VM_SHIFT + 2 * VM_BIAS;
+    VM_REAL low, high = VM(log_extended)(usual ? x : a, usual, &low), q, q_low;
+    if (usual) {
+        q = y * high, q_low = y * low + VM(product_less)(y, high, q);
+    } else {
+        const VM_REAL exponent = VM(clamp)(y, PICK(0x1p100f, 0x1p1000)); /* a larger one changes nothing */
+        high = a == 0 ? -VM_INF : high;
+        high = a < VM_INF ? high : a;
+        const VM_REAL p = exponent * high;
+        q = VM(clamp)(p, end);
+        q_low = VM_ABS(p) < end ? exponent * low + VM(product_less)(exponent, high, p) : 0;
+    }
+    const VM_REAL t = (q + q_low) * VM_LOG2E + shift, n = t - shift;
+    const VM_REAL r = (q - n * VM_LN2) + (q_low - n * VM_LN2_LO), e = 1 + (r + r * r * VM(exp_tail)(r));
+    if (usual) return VM(from_bits)(VM(bits)(e) + ((VM(bits)(t) - 2 * VM_BIAS) << VM_MANTISSA));
+    const VM_REAL whole = PICK(rintf, rint)(y), even = 2 * PICK(rintf, rint)(y * PICK(0.5f, 0.5));
+    const VM_BITS sign = VM(bits)(x) & (VM_BITS)1 << (8 * sizeof x - 1);
+    VM_REAL z = VM(from_bits)(VM(bits)(VM(scale)(e, t)) | (whole == y && even != y ? sign : 0));
+    z = x < 0 && a < VM_INF && whole != y ? VM_NAN : z;
+    return y == 0 || x == 1 ? 1 : z;
 }
 
 /* ---- Error function ------------------------------------------------------------------------------------------- */
@@ -381,8 +427,7 @@ VM_INLINE VM_REAL VM(erf)(VM_REAL x)
 VM_INLINE VM_REAL VM(erfc)(VM_REAL x)
 {
     const VM_REAL u = VM(min)(VM_ABS(x), PICK(10.1f, 27.3)), shift = VM_SHIFT + 2 * VM_BIAS;
-    const VM_REAL head = VM(from_bits)(VM(bits)(u) >> (VM_MANTISSA / 2 + 1) << (VM_MANTISSA / 2 + 1));
-    const VM_REAL rest = (head - u) * (head + u);
+    const VM_REAL head = VM(head)(u), rest = (head - u) * (head + u);
     const VM_REAL t = -(u * u) * VM_LOG2E + shift, n = t - shift;
     const VM_REAL r = ((-(head * head) - n * VM_LN2) - n * VM_LN2_LO) + rest;
     const VM_REAL v = 1 / (u + PICK(2, 4)), w = (u - PICK(3, 2)) * v;
@@ -398,21 +443,5 @@ VM_INLINE VM_REAL VM(erfc)(VM_REAL x)
     const VM_REAL y = x < 0 ? 2 - tail : tail;
     return VM_ABS(x) < 1 ? (1 - x) - VM(erf_rest)(x) : y;
 }
-
-#undef VM_MANTISSA
-#undef VM_BIAS
-#undef VM_SHIFT
-#undef VM_INF
-#undef VM_NAN
-#undef VM_ABS
-#undef VM_COPYSIGN
-#undef VM_EXP_END
-#undef VM_TINY
-#undef VM_LOG2E
-#undef VM_LN2
-#undef VM_LN2_LO
-#undef VM_LOG10_2
-#undef VM_LOG10_2_LO
-#undef VM_SQRT_HALF
 
 #endif
