@@ -277,8 +277,9 @@ cdef object bool_operator(int op, Array self, object other):
 
 
 cdef Array power_of(Array x, Array exponent):
-    """x ** exponent; the usual constant exponents have kernels that are faster than pow."""
+    """x ** exponent; for the usual constant exponents there is something faster than pow."""
     cdef double value
+    cdef Array squared
     if exponent.t.size == 1 and exponent.t.ndim == 0 and not exponent.tracks and x.t.dtype >= FLOAT32:
         value = element(exponent.t, exponent.t.data)
         if promoted(x.t.dtype, exponent.t.dtype) == x.t.dtype:
@@ -288,6 +289,9 @@ cdef Array power_of(Array x, Array exponent):
                 return pointwise(OP_reciprocal, x, None, None)
             if value == 0.5:
                 return pointwise(OP_sqrt, x, None, None)
+            if value == 3 or value == 4:
+                squared = pointwise(OP_square, x, None, None)
+                return pointwise(OP_multiply, squared, x if value == 3 else squared, None)
     if x.t.dtype < FLOAT32 and exponent.t.dtype == INT64 and (exponent < 0).any():
         raise ValueError("power: expected exponents of at least 0 for an int64 array; convert the array with astype(float)")
     return pointwise(OP_power, x, exponent, None)

@@ -273,7 +273,7 @@ def _entries():
     yield "astype", "int64", lambda xp, x: xp.astype(x, "int64"), X, {"dtypes": DTYPES, "kind": "index"}
     yield "abs", "", lambda xp, x: xp.abs(x), MATRIX, no_bool
     yield "pow", "", lambda xp, x: xp.pow(x, 3), MATRIX, no_bool
-    for exponent in (2, -1, 0.5, -1.5, 0, 1, 3):
+    for exponent in (2, -1, 0.5, -1.5, 0, 1, 3, 4):
         yield "power", f"{exponent}", lambda xp, x, k=exponent: xp.power(x, k), MATRIX, {"domains": ((0.4, 2.0),)}
 
     yield "sum", "", lambda xp, x: xp.sum(x), X, every | long | {"domains": ((-1.0, 3.0),)}

@@ -186,15 +186,18 @@ def test_special_values(name, dtype):
     np.testing.assert_allclose(got[number], true[number], 4 * info.eps, 0)
 
 
+TWO_WAYS = ("sin", "cos", "tan", "log", "log1p", "log2", "log10", "power", "floor_divide", "remainder")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ["sin", "cos", "tan", "power"])
+@pytest.mark.parametrize("name", TWO_WAYS)
 def test_neighbours_do_not_matter(name, dtype):
     """Functions with another way for unusual arguments give the same bits whatever else is in the array."""
-    x = np.random.default_rng(0).uniform(0.01, 20, 1003).astype(dtype)
-    y = np.random.default_rng(1).uniform(-5, 5, 1003).astype(dtype)
+    x = np.random.default_rng(0).uniform(0.01, 20, 20_003).astype(dtype)
+    y = np.random.default_rng(1).uniform(-5, 5, 20_003).astype(dtype)
     function = getattr(corgi, name)
     for unusual in (np.inf, np.nan, -1e30, 1e30, 0.0, -0.0):
-        inputs = [np.append(a, dtype(unusual)) for a in ([x, y] if name == "power" else [x])]
+        inputs = [np.append(a, dtype(unusual)) for a in ([x, y] if name in TWO_WAYS[-3:] else [x])]
         np.testing.assert_array_equal(function(*inputs)[:-1], function(*[a[:-1] for a in inputs]))
         tracked = [corgi.array(a).tracked() for a in inputs]
         function(*tracked).sum().backward()
@@ -219,7 +222,16 @@ def test_division_is_exact(name, dtype):
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(0, 100, 5000), rng.integers(-9, 9, 2000), np.arange(1, 1000) * 0.1]).astype(dtype)
     y = np.concatenate([rng.normal(0, 3, 5000), rng.integers(1, 5, 2000), np.full(999, 0.1)]).astype(dtype)
-    np.testing.assert_array_equal(getattr(corgi, name)(x, y), getattr(np, name)(x, y))
+    far = [rng.permutation(points(dtype, 3000, seed=seed))[:3000] for seed in (7, 8)]  # of any quotient
+    near = y * np.rint(10 ** rng.uniform(0, 7, len(y)))  # multiples of y, as rounded
+    ends = [a.ravel() for a in np.meshgrid(*[np.array([0.0, -0.0, 1, -1.5, 2, np.inf, -np.inf, np.nan], dtype)] * 2)]
+    for a, b in [(x, y), far, (near.astype(dtype), y), ends, (np.append(x, near), np.append(y, -y))]:
+        with np.errstate(all="ignore"):
+            a, b = a.astype(dtype), b.astype(dtype)
+            true = getattr(np, name)(a, b)
+        got = np.asarray(getattr(corgi, name)(a, b))
+        np.testing.assert_array_equal(got, true)
+        np.testing.assert_array_equal(np.signbit(got[~np.isnan(true)]), np.signbit(true[~np.isnan(true)]))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -246,4 +258,4 @@ def test_everywhere_the_same(name):
 @pytest.mark.skipif("CORGI_CPU" in os.environ, reason="runs at one level")
 @pytest.mark.parametrize("level", corgi.config.config()["instruction_sets"][1:])
 def test_levels(level):
-    run_at_level(level, __file__, "accurate or float or exact or powers or same or special or neighbours")
+    run_at_level(level, __file__, "accurate or float or exact or powers or same or special or neighbours or division")

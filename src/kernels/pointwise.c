@@ -1,12 +1,7 @@
 /* First reading of the pointwise table: a forward kernel for each op and dtype, a gradient kernel for each float input.
  *
-<<<<<<< HEAD
- * Above: table.c, which puts the two tables below into Kernels.  Below: pointwise.h (the formulas), vecmath.h (exp, log ...) and
- * activations.h.
-=======
- * Above: table.c, which puts the two tables below into Kernels.  Below: pointwise.h (the formulas), vecmath.h and
- * vectrig.h (exp, sin ...).
->>>>>>> f4f0f73 (Own vectorized sin, cos, tan, their inverses and pow)
+ * Above: table.c, which puts the two tables below into Kernels.  Below: pointwise.h (the formulas), vecmath.h and vectrig.h (exp,
+ * sin ...), activations.h.
  * Kernels see contiguous operands only: runtime/apply.c stages the others through small buffers in cache.
  */
 #include "pointwise.h"
@@ -38,31 +33,49 @@ static inline int64_t integer_remainder(int64_t a, int64_t b)
     return r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
 
-/* Python's (and NumPy's) division with remainder: the remainder has the divisor's sign, also when it is zero. */
-#define DEFINE_DIVISION(T, suffix, fmod, floor, copysign)                                                                   \
-    static inline T remainder_##suffix(T a, T b)                                                                            \
+/* a - n b with n = a / b without its fraction, exact.  For a usual quotient the rounding of a / b makes n at most one too
+ * large, which the sign of the remainder tells; the fused product has no rounding. Without one the C library has to do it. */
+#ifdef FP_FAST_FMA
+#define HAVE_FMA true
+#else
+#define HAVE_FMA false
+#endif
+#define DEFINE_FMOD(T, suffix, fmod, fma, trunc, fabs, copysign, inf, limit)                                                \
+    VM_INLINE bool quotient_is_usual_##suffix(T a, T b)                                                                     \
     {                                                                                                                       \
-        T r = fmod(a, b);                                                                                                   \
-        if (r == 0) return b == 0 ? r : copysign((T)0, b);                                                                  \
-        return (r < 0) != (b < 0) ? r + b : r;                                                                              \
+        return !HAVE_FMA || ((fabs(b) < inf) & (fabs(a) < limit * fabs(b)));                                                \
     }                                                                                                                       \
-    static inline T floor_divide_##suffix(T a, T b)                                                                         \
+    VM_INLINE T fmod_##suffix(T a, T b, bool usual)                                                                         \
     {                                                                                                                       \
-        if (b == 0) return a / b;                                                                                           \
-        T r = fmod(a, b), q = (a - r) / b;                                                                                  \
-        if (r != 0 && (r < 0) != (b < 0)) q -= 1;                                                                           \
-        if (q == 0) return copysign((T)0, a / b);                                                                           \
-        T whole = floor(q);                                                                                                 \
-        return q - whole > (T)0.5 ? whole + 1 : whole;                                                                      \
+        if (!usual || !HAVE_FMA) return fmod(a, b);                                                                         \
+        const T r = fma(-trunc(a / b), b, a);                                                                               \
+        return (r < 0) != (a < 0) && r != 0 ? r + copysign(b, a) : r;                                                       \
     }
-DEFINE_DIVISION(float, f32, fmodf, floorf, copysignf)
-DEFINE_DIVISION(double, f64, fmod, floor, copysign)
+DEFINE_FMOD(float, f32, fmodf, fmaf, truncf, fabsf, copysignf, INFINITY, 0x1p22f)
+DEFINE_FMOD(double, f64, fmod, fma, trunc, fabs, copysign, (double)INFINITY, 0x1p51)
+
+/* Python's (and NumPy's) division with remainder: the remainder has the divisor's sign, also when it is zero. */
+#define DEFINE_DIVISION(T, suffix, floor, copysign)                                                                         \
+    VM_INLINE T remainder_##suffix(T a, T b, bool usual)                                                                    \
+    {                                                                                                                       \
+        const T r = fmod_##suffix(a, b, usual), other = r + b;                                                              \
+        return r == 0 ? copysign((T)0, b) : (r < 0) != (b < 0) ? other : r;                                                 \
+    }                                                                                                                       \
+    VM_INLINE T floor_divide_##suffix(T a, T b, bool usual)                                                                 \
+    {                                                                                                                       \
+        const T r = fmod_##suffix(a, b, usual), q = (a - r) / b;                                                            \
+        const T below = r != 0 && (r < 0) != (b < 0) ? q - 1 : q, whole = floor(below);                                     \
+        const T rounded = below - whole > (T)0.5 ? whole + 1 : whole;                                                       \
+        return b == 0 || below == 0 ? (b == 0 ? a / b : copysign((T)0, a / b)) : rounded;                                   \
+    }
+DEFINE_DIVISION(float, f32, floorf, copysignf)
+DEFINE_DIVISION(double, f64, floor, copysign)
 
 #define DEFINE_LOGADDEXP(T, suffix, fabs)                                                                                   \
     static inline T logaddexp_##suffix(T a, T b)                                                                            \
     {                                                                                                                       \
         T larger = a > b ? a : b, gap = fabs(a - b);                                                                        \
-        T sum = larger + vm_log1p_##suffix(vm_exp_##suffix(-gap));                                                          \
+        T sum = larger + vm_log1p_##suffix(vm_exp_##suffix(-gap), true);                                                    \
         return a == b ? a + (T)0.69314718055994530942 : a != a ? a : b != b ? b : sum;                                      \
     }
 DEFINE_LOGADDEXP(float, f32, fabsf)
@@ -72,8 +85,8 @@ DEFINE_LOGADDEXP(double, f64, fabs)
 #define JOIN(a, b) JOIN2(a, b)
 #define FN(name) JOIN(name, SUFFIX)
 
-/* sin, cos, tan and power are faster for usual arguments (vectrig.h, vecmath.h), and the loop takes them for usual at first.
- * For other ops the second loop vanishes. */
+/* Some functions are faster for usual arguments (is_usual below): the first loop takes all for usual, and the second runs if
+ * they were not.  For other ops it vanishes. */
 #define EACH(op, x0, x1, ...)                                                                                               \
     {                                                                                                                       \
         FN(flags) unusual = 0;                                                                                              \
@@ -199,10 +212,26 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #undef SUFFIX
 
 #undef UNUSUAL
-#define UNUSUAL(op, x0, x1)                                                                                                 \
-    ((op) == OP_power                                     ? !FN(vm_pow_is_usual)(x0, x1)                                    \
-     : (op) == OP_sin || (op) == OP_cos || (op) == OP_tan ? !FN(vm_angle_is_usual)(x0)                                      \
-                                                          : 0)
+#define UNUSUAL(op, x0, x1) !FN(is_usual)(op, x0, x1)
+#define DEFINE_IS_USUAL(T, suffix)                                                                                          \
+    VM_INLINE bool is_usual_##suffix(int op, T x0, T x1)                                                                    \
+    {                                                                                                                       \
+        switch (op) {                                                                                                       \
+        case OP_sin:                                                                                                        \
+        case OP_cos:                                                                                                        \
+        case OP_tan: return vm_angle_is_usual_##suffix(x0);                                                                 \
+        case OP_log:                                                                                                        \
+        case OP_log2:                                                                                                       \
+        case OP_log10: return vm_log_is_usual_##suffix(x0);                                                                 \
+        case OP_log1p: return vm_log_is_usual_##suffix(1 + x0);                                                             \
+        case OP_power: return vm_pow_is_usual_##suffix(x0, x1);                                                             \
+        case OP_floor_divide:                                                                                               \
+        case OP_remainder: return quotient_is_usual_##suffix(x0, x1);                                                       \
+        default: return true;                                                                                               \
+        }                                                                                                                   \
+    }
+DEFINE_IS_USUAL(float, f32)
+DEFINE_IS_USUAL(double, f64)
 
 /* How the formulas' names are read for float32 and float64. */
 #define where(condition, a, b) ((condition) ? (a) : (b))
@@ -212,10 +241,10 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #define minimum(a, b) where((a) < (b), (a), where((b) <= (a), (b), (a) + (b)))
 #define exp(x) FN(vm_exp)(x)
 #define expm1(x) FN(vm_expm1)(x)
-#define log(x) FN(vm_log)(x)
-#define log1p(x) FN(vm_log1p)(x)
-#define log2(x) FN(vm_log2)(x)
-#define log10(x) FN(vm_log10)(x)
+#define log(x) FN(vm_log)(x, usual)
+#define log1p(x) FN(vm_log1p)(x, usual)
+#define log2(x) FN(vm_log2)(x, usual)
+#define log10(x) FN(vm_log10)(x, usual)
 #define sin(x) FN(vm_sin)(x, usual)
 #define cos(x) FN(vm_cos)(x, usual)
 #define tan(x) FN(vm_tan)(x, usual)
@@ -238,8 +267,8 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #define mish(x) FN(vm_mish)(x)
 #define mish_slope(x) FN(vm_mish_slope)(x)
 #define logaddexp(a, b) FN(logaddexp)(a, b)
-#define floor_divide(a, b) FN(floor_divide)(a, b)
-#define remainder(a, b) FN(remainder)(a, b)
+#define floor_divide(a, b) FN(floor_divide)(a, b, usual)
+#define remainder(a, b) FN(remainder)(a, b, usual)
 #define FLOAT_KERNELS                                                                                                       \
     POINTWISE_ROWS(UNARY_KERNELS, BINARY_KERNELS, TERNARY_KERNELS, COMPARE_KERNELS, IGNORE, PREDICATE_KERNELS)
 #define IGNORE(...)

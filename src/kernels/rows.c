@@ -94,7 +94,7 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
             const T *restrict z = (const T *)x + i * n;                                                                     \
             T *restrict y = (T *)out + i * n;                                                                               \
             exp_rows_##suffix(z, y, count, n, true, shift, sum);                                                            \
-            for (isize k = 0; k < count; k++) sum[k] = vm_log_f64(sum[k]);                                                  \
+            for (isize k = 0; k < count; k++) sum[k] = vm_log_f64(sum[k], false);                                           \
             for (isize k = 0; k < count; k++) {                                                                             \
                 const T subtrahend = shift[k], log_sum = (T)sum[k];                                                         \
                 for (isize j = k * n; j < (k + 1) * n; j++) y[j] = (z[j] - subtrahend) - log_sum;                           \
@@ -121,7 +121,7 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
                     sum[0] += row_sum_##suffix(e, length);                                                                  \
                 }                                                                                                           \
             }                                                                                                               \
-            for (isize k = 0; k < count; k++) y[k] = (T)((double)shift[k] + vm_log_f64(sum[k]));                            \
+            for (isize k = 0; k < count; k++) y[k] = (T)((double)shift[k] + vm_log_f64(sum[k], false));                     \
         }                                                                                                                   \
     }                                                                                                                       \
     void KERNEL(softmax_##suffix)(const void *x, void *out, isize rows, isize n)                                            \
@@ -194,7 +194,7 @@ enum { MAX_LOSSES = 256 };
             const T *z = (const T *)c->logits + i * n;                                                                      \
             T *p = (T *)c->probabilities + i * n;                                                                           \
             exp_rows_##suffix(z, p, count, n, true, shift, sum);                                                            \
-            for (isize k = 0; k < count; k++) log_sum[k] = vm_log_f64(sum[k]);                                              \
+            for (isize k = 0; k < count; k++) log_sum[k] = vm_log_f64(sum[k], false);                                       \
             for (isize k = 0; k < count; k++) /* an infinite maximum: no probabilities, as softmax has it */                \
                 sum[k] = sum[k] == 0 || isinf(sum[k]) ? (double)NAN : sum[k];                                               \
             normalize_##suffix(p, count, n, sum);                                                                           \

@@ -4,9 +4,11 @@
  * branch-free (a ternary becomes a blend) and takes any argument, denormal, infinite or NaN.  The rounding tricks need
  * that the compiler does not reassociate: never build with -ffast-math.  fit_vecmath.py derives the polynomials.
  *
+ * log, its like and pow have an argument `usual`: true promises that there is no special case, and a kernel that finds it
+ * broken calls again with false (pointwise.c). What is usual has the same value either way.
+ *
  * The largest errors seen, in ulp, float32 and float64, with and without fused multiply-add: log, log1p 1.0, exp 1.1, exp2
- * 1.3, expm1, sinh, cosh 1.4, log2, log10, tanh 1.5, erf 1.7, softplus 1.8, sigmoid 1.9, erfc 4.4; sin and cos 0.5 in
- * float32, in float64 they are the C library's.
+ * 1.3, expm1, sinh, cosh 1.4, log2, log10, tanh 1.5, pow, erf 1.7, softplus 1.8, sigmoid 1.9, erfc 4.4.
  *
  * The body is written once and read twice, for float32 and float64: the file includes itself with VM_REAL set, and
  * PICK(a, b) takes a for float32 and b for float64.
@@ -119,6 +121,17 @@ VM_INLINE VM_REAL VM(from_bits)(VM_BITS u)
 
 /* 2^(k - bias) from the low bits k of u; what stands above the exponent's bits falls off. */
 VM_INLINE VM_REAL VM(power)(VM_BITS u) { return VM(from_bits)(u << VM_MANTISSA); }
+
+/* a b + c, fused where the CPU can: said aloud where the compiler could choose between two products, or not see the sum for a
+ * branch, and choose differently for the two values of `usual`. */
+VM_INLINE VM_REAL VM(fused)(VM_REAL a, VM_REAL b, VM_REAL c)
+{
+#ifdef FP_FAST_FMA
+    return PICK(fmaf, fma)(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
 
 /* x with the lower half of its mantissa cleared. */
 VM_INLINE VM_REAL VM(head)(VM_REAL x)
@@ -264,51 +277,57 @@ VM_INLINE VM_REAL VM(log_fraction)(VM_BITS u)
     return VM(from_bits)((u & (((VM_BITS)1 << VM_MANTISSA) - 1)) + VM_SQRT_HALF) - 1;
 }
 
+/* Positive, normal and finite; log1p is usual where 1 + x is. */
+VM_INLINE bool VM(log_is_usual)(VM_REAL x) { return (x >= VM_SMALLEST) & (x < VM_INF); }
+
 /* x = 2^k (1 + f) with k in *exponent; denormals are scaled up first. */
-VM_INLINE VM_REAL VM(log_reduce)(VM_REAL x, bool normal, VM_REAL *exponent)
+VM_INLINE VM_REAL VM(log_reduce)(VM_REAL x, bool usual, VM_REAL *exponent)
 {
     const VM_REAL up = PICK(0x1p23f, 0x1p52);
-    const bool small = !normal && x < VM_SMALLEST;
+    const bool small = !usual && x < VM_SMALLEST;
     const VM_BITS u = VM(log_split)(small ? x * up : x);
     *exponent = VM(log_exponent)(u, small ? (VM_REAL)(VM_BIAS + VM_MANTISSA) : (VM_REAL)VM_BIAS);
     return VM(log_fraction)(u);
 }
 
 /* y, but the special values of a logarithm. */
-VM_INLINE VM_REAL VM(log_special)(VM_REAL x, VM_REAL y)
+VM_INLINE VM_REAL VM(log_special)(VM_REAL x, VM_REAL y, bool usual)
 {
+    if (usual) return y;
     y = x > 0 ? y : (x == 0 ? -VM_INF : VM_NAN);
     return x == VM_INF ? x : y;
 }
 
-VM_INLINE VM_REAL VM(log)(VM_REAL x)
+VM_INLINE VM_REAL VM(log)(VM_REAL x, bool usual)
 {
     VM_REAL k;
-    const VM_REAL f = VM(log_reduce)(x, false, &k);
-    return VM(log_special)(x, k * VM_LN2 + (f + (VM(log_tail)(f) + k * VM_LN2_LO)));
+    const VM_REAL f = VM(log_reduce)(x, usual, &k);
+    const VM_REAL low = VM(fused)(k, VM_LN2_LO, VM(log_tail)(f));
+    return VM(log_special)(x, VM(fused)(k, VM_LN2, f + low), usual);
 }
 
 /* f is multiplied by what log2(e) has above 1, and log10(e) above 1/2: the smaller the product, the smaller its error. */
-VM_INLINE VM_REAL VM(log2)(VM_REAL x)
+VM_INLINE VM_REAL VM(log2)(VM_REAL x, bool usual)
 {
     const VM_REAL log2e_1 = PICK(0.442695041f, 0.44269504088896341);
     VM_REAL k;
-    const VM_REAL f = VM(log_reduce)(x, false, &k);
-    return VM(log_special)(x, k + (f + (VM(log_tail)(f) * VM_LOG2E + f * log2e_1)));
+    const VM_REAL f = VM(log_reduce)(x, usual, &k);
+    const VM_REAL low = VM(fused)(f, log2e_1, VM(log_tail)(f) * VM_LOG2E);
+    return VM(log_special)(x, k + (f + low), usual);
 }
 
-VM_INLINE VM_REAL VM(log10)(VM_REAL x)
+VM_INLINE VM_REAL VM(log10)(VM_REAL x, bool usual)
 {
     const VM_REAL log10e = PICK(0.434294482f, 0.43429448190325183), half = PICK(0.5f, 0.5);
     VM_REAL k;
-    const VM_REAL f = VM(log_reduce)(x, false, &k);
-    const VM_REAL low = VM(log_tail)(f) * log10e + (f * (log10e - half) + k * VM_LOG10_2_LO);
-    return VM(log_special)(x, k * VM_LOG10_2 + (f * half + low));
+    const VM_REAL f = VM(log_reduce)(x, usual, &k);
+    const VM_REAL low = VM(fused)(VM(log_tail)(f), log10e, VM(fused)(f, log10e - half, k * VM_LOG10_2_LO));
+    return VM(log_special)(x, VM(fused)(k, VM_LOG10_2, VM(fused)(f, half, low)), usual);
 }
 
 /* log of u = 1 + x, corrected for what rounding u lost: log(u + c) = log(u) + c / u (as in fdlibm); c / u needs few
  * digits, and 1 / (1 + f) is about 1 - f + f^2. For k = 0, f is x itself. */
-VM_INLINE VM_REAL VM(log1p)(VM_REAL x)
+VM_INLINE VM_REAL VM(log1p)(VM_REAL x, bool usual)
 {
     const VM_REAL high = x > 1 ? x : 1, low = x > 1 ? 1 : x, u = high + low, c = low - (u - high);
     const VM_BITS bits = VM(log_split)(u);
@@ -317,7 +336,9 @@ VM_INLINE VM_REAL VM(log1p)(VM_REAL x)
     const VM_REAL correction = c * scale * PICK(VM_P3(g, 0.25f, -0.25f, 0.25f), VM_P3(g, 0.25, -0.25, 0.25));
     const VM_REAL f = k == 0 ? x : g, d = k == 0 ? 0 : correction;
     VM_REAL y = k * VM_LN2 + (f + (VM(log_tail)(f) + (k * VM_LN2_LO + d)));
-    y = x > -1 ? VM_COPYSIGN(y, x) : (x == -1 ? -VM_INF : VM_NAN);
+    y = VM_COPYSIGN(y, x);
+    if (usual) return y;
+    y = x > -1 ? y : (x == -1 ? -VM_INF : VM_NAN);
     return x == VM_INF ? x : y;
 }
 
@@ -346,10 +367,10 @@ VM_INLINE VM_REAL VM(product_less)(VM_REAL a, VM_REAL b, VM_REAL c)
 
 /* log x = the result + *low, for finite x > 0: k log 2 + 2 artanh s, s = f / (2 + f), artanh s = s (1 + z / 3 + z^2 p(z)),
  * z = s^2; u is z / 3 and v is s2 u, each with what it lacks. */
-VM_INLINE VM_REAL VM(log_extended)(VM_REAL x, bool normal, VM_REAL *low)
+VM_INLINE VM_REAL VM(log_extended)(VM_REAL x, bool usual, VM_REAL *low)
 {
     VM_REAL k;
-    const VM_REAL f = VM(log_reduce)(x, normal, &k), inverse = 1 / (2 + f), s = f * inverse, s2 = s + s;
+    const VM_REAL f = VM(log_reduce)(x, usual, &k), inverse = 1 / (2 + f), s = f * inverse, s2 = s + s;
     const VM_REAL s2_low = VM(product_less)(-s, f, s2 - f) * (inverse + inverse);
     const VM_REAL z = s * s, z_low = s * s2_low + VM(product_less)(s, s, z);
     const VM_REAL third = PICK(0.333333343f, 0.33333333333333331), u = z * third;

@@ -2,11 +2,11 @@
  *
  * Above: pointwise.c.  Below: vecmath.h, whose rules hold here too: branch-free, any argument, written once and read twice.
  *
- * One exception: sin, cos and tan of |x| >= VM_FAR need other digits of pi for every exponent, and that is scalar code. So
- * they have, as vm_pow has, an argument `usual`: true promises that x is none of these.  Usual arguments have the same values
- * either way.
+ * One exception: for |x| >= VM_FAR sin, cos and tan need other digits of pi for every exponent, and that is scalar code, for
+ * arguments that are not `usual`.
  *
- * The largest errors seen, in ulp, float32 and float64, with and without fused multiply-add: TODO
+ * The largest errors seen, in ulp, float32 and float64, with and without fused multiply-add: arccos 1.2, arctan 1.4, sin, cos,
+ * arctan2 1.5, tan 1.7, arcsin 2.1.
  */
 #if !defined(CORGI_VECTRIG_H)
 #define CORGI_VECTRIG_H
