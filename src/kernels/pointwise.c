@@ -41,10 +41,7 @@ static inline int64_t integer_remainder(int64_t a, int64_t b)
 #define HAVE_FMA false
 #endif
 #define DEFINE_FMOD(T, suffix, fmod, fma, trunc, fabs, copysign, inf, limit)                                                \
-    VM_INLINE bool quotient_is_usual_##suffix(T a, T b)                                                                     \
-    {                                                                                                                       \
-        return !HAVE_FMA || ((fabs(b) < inf) & (fabs(a) < limit * fabs(b)));                                                \
-    }                                                                                                                       \
+    VM_INLINE bool quotient_is_usual_##suffix(T a, T b) { return (fabs(b) < inf) & (fabs(a) < limit * fabs(b)); }           \
     VM_INLINE T fmod_##suffix(T a, T b, bool usual)                                                                         \
     {                                                                                                                       \
         if (!usual || !HAVE_FMA) return fmod(a, b);                                                                         \
@@ -85,23 +82,27 @@ DEFINE_LOGADDEXP(double, f64, fabs)
 #define JOIN(a, b) JOIN2(a, b)
 #define FN(name) JOIN(name, SUFFIX)
 
-/* Some functions are faster for usual arguments (is_usual below): the first loop takes all for usual, and the second runs if
- * they were not.  For other ops it vanishes. */
+/* Some functions are faster for usual arguments (is_usual below). A block is computed as if all were usual, and again if they
+ * were not; the next block begins as this one ended. For other ops there is one block, and the second way vanishes. */
 #define EACH(op, x0, x1, ...)                                                                                               \
-    {                                                                                                                       \
-        FN(flags) unusual = 0;                                                                                              \
-        for (isize i = 0; i < n; i++) {                                                                                     \
-            const bool usual = true;                                                                                        \
-            unusual |= UNUSUAL(op, x0[i], x1[i]);                                                                           \
-            (void)usual;                                                                                                    \
-            __VA_ARGS__                                                                                                     \
+    bool expected = true;                                                                                                   \
+    const isize block = HAS_UNUSUAL(op) ? 512 : n;                                                                          \
+    for (isize start = 0; start < n; start += block) {                                                                      \
+        const isize end = n - start < block ? n : start + block;                                                            \
+        FN(flags) unusual = !expected;                                                                                      \
+        if (expected) EACH_OF_BLOCK(op, x0, x1, true, __VA_ARGS__)                                                          \
+        if (unusual) {                                                                                                      \
+            unusual = 0;                                                                                                    \
+            EACH_OF_BLOCK(op, x0, x1, false, __VA_ARGS__)                                                                   \
         }                                                                                                                   \
-        if (unusual)                                                                                                        \
-            for (isize i = 0; i < n; i++) {                                                                                 \
-                const bool usual = false;                                                                                   \
-                (void)usual;                                                                                                \
-                __VA_ARGS__                                                                                                 \
-            }                                                                                                               \
+        expected = !unusual;                                                                                                \
+    }
+#define EACH_OF_BLOCK(op, x0, x1, as_usual, ...)                                                                            \
+    for (isize i = start; i < end; i++) {                                                                                   \
+        const bool usual = as_usual;                                                                                        \
+        (void)usual;                                                                                                        \
+        unusual |= UNUSUAL(op, x0[i], x1[i]);                                                                               \
+        __VA_ARGS__                                                                                                         \
     }
 
 /* Operands that a formula does not name are dropped by the compiler. */
@@ -190,6 +191,7 @@ DEFINE_LOGADDEXP(double, f64, fabs)
 #define INTEGER3_KERNELS(name, f) TERNARY_FORWARD(name, int64_t, f)
 #define PREDICATE_KERNELS(name, sentence, f) UNARY_FORWARD(name, uint8_t, f)
 
+#define HAS_UNUSUAL(op) false
 #define UNUSUAL(op, x0, x1) 0
 typedef uint8_t flags_b8; /* as wide as the elements */
 typedef uint64_t flags_i64, flags_f64;
@@ -211,24 +213,30 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #undef T
 #undef SUFFIX
 
+#undef HAS_UNUSUAL
 #undef UNUSUAL
+#define HAS_UNUSUAL(op) (usual_kind(op) != ANY)
 #define UNUSUAL(op, x0, x1) !FN(is_usual)(op, x0, x1)
+enum { ANY, ANGLE, POSITIVE, ABOVE_MINUS_ONE, POWER, QUOTIENT };
+VM_INLINE int usual_kind(int op)
+{
+    return op == OP_sin || op == OP_cos || op == OP_tan                ? ANGLE
+           : op == OP_log || op == OP_log2 || op == OP_log10           ? POSITIVE
+           : op == OP_log1p                                            ? ABOVE_MINUS_ONE
+           : op == OP_power                                            ? POWER
+           : (op == OP_floor_divide || op == OP_remainder) && HAVE_FMA ? QUOTIENT
+                                                                       : ANY;
+}
 #define DEFINE_IS_USUAL(T, suffix)                                                                                          \
     VM_INLINE bool is_usual_##suffix(int op, T x0, T x1)                                                                    \
     {                                                                                                                       \
-        switch (op) {                                                                                                       \
-        case OP_sin:                                                                                                        \
-        case OP_cos:                                                                                                        \
-        case OP_tan: return vm_angle_is_usual_##suffix(x0);                                                                 \
-        case OP_log:                                                                                                        \
-        case OP_log2:                                                                                                       \
-        case OP_log10: return vm_log_is_usual_##suffix(x0);                                                                 \
-        case OP_log1p: return vm_log_is_usual_##suffix(1 + x0);                                                             \
-        case OP_power: return vm_pow_is_usual_##suffix(x0, x1);                                                             \
-        case OP_floor_divide:                                                                                               \
-        case OP_remainder: return quotient_is_usual_##suffix(x0, x1);                                                       \
-        default: return true;                                                                                               \
-        }                                                                                                                   \
+        const int kind = usual_kind(op);                                                                                    \
+        return kind == ANGLE             ? vm_angle_is_usual_##suffix(x0)                                                   \
+               : kind == POSITIVE        ? vm_log_is_usual_##suffix(x0)                                                     \
+               : kind == ABOVE_MINUS_ONE ? vm_log_is_usual_##suffix(1 + x0)                                                 \
+               : kind == POWER           ? vm_pow_is_usual_##suffix(x0, x1)                                                 \
+               : kind == QUOTIENT        ? quotient_is_usual_##suffix(x0, x1)                                               \
+                                         : true;                                                                            \
     }
 DEFINE_IS_USUAL(float, f32)
 DEFINE_IS_USUAL(double, f64)

@@ -8,7 +8,7 @@
  * broken calls again with false (pointwise.c). What is usual has the same value either way.
  *
  * The largest errors seen, in ulp, float32 and float64, with and without fused multiply-add: log, log1p 1.0, exp 1.1, exp2
- * 1.3, expm1, sinh, cosh 1.4, log2, log10, tanh 1.5, pow, erf 1.7, softplus 1.8, sigmoid 1.9, erfc 4.4.
+ * 1.3, expm1, sinh, cosh 1.4, log2, log10, tanh 1.5, erf 1.7, pow, softplus 1.8, sigmoid 1.9, erfc 4.4.
  *
  * The body is written once and read twice, for float32 and float64: the file includes itself with VM_REAL set, and
  * PICK(a, b) takes a for float32 and b for float64.

@@ -66,10 +66,11 @@ static double vm_far_turns_f64(double x, double *low, uint64_t *n)
     const unsigned __int128 turned =
         ((unsigned __int128)(m * w[0]) << 64) + (unsigned __int128)m * w[1] + ((unsigned __int128)m * w[2] >> 64);
     *n = (uint64_t)((turned + ((unsigned __int128)1 << 125)) >> 126);
-    const __int128 rest = (__int128)(turned << 2);
-    const double high = (double)rest, r = high * 0x1.921fb54442d18p-128;
-    *low = fma(high, 0x1.921fb54442d18p-128, -r) +
-           (high * 0x1.1a62633145c07p-182 + (double)(rest - (__int128)high) * 0x1.921fb54442d18p-128);
+    const __int128 rest = (__int128)(turned << 2) >> 1; /* of a quarter turn, times 2^127 */
+    const int64_t whole = (int64_t)(rest >> 64);
+    const double high = (double)whole, other = (double)(whole - (int64_t)high) + (double)(uint64_t)rest * 0x1p-64;
+    const double scale = 0x1.921fb54442d18p-63, r = high * scale; /* pi / 2 */
+    *low = fma(high, scale, -r) + (high * 0x1.1a62633145c07p-117 + other * scale);
     return x - x == 0 ? r : (double)NAN; /* infinity has no remainder */
 }
 
