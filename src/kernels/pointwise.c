@@ -72,7 +72,7 @@ DEFINE_DIVISION(double, f64, floor, copysign)
     static inline T logaddexp_##suffix(T a, T b)                                                                            \
     {                                                                                                                       \
         T larger = a > b ? a : b, gap = fabs(a - b);                                                                        \
-        T sum = larger + vm_log1p_##suffix(vm_exp_##suffix(-gap), true);                                                    \
+        T sum = larger + vm_log1p_##suffix(vm_exp_##suffix(-gap));                                                          \
         return a == b ? a + (T)0.69314718055994530942 : a != a ? a : b != b ? b : sum;                                      \
     }
 DEFINE_LOGADDEXP(float, f32, fabsf)
@@ -82,26 +82,24 @@ DEFINE_LOGADDEXP(double, f64, fabs)
 #define JOIN(a, b) JOIN2(a, b)
 #define FN(name) JOIN(name, SUFFIX)
 
-/* Some functions are faster for usual arguments (is_usual below). A block is computed as if all were usual, and again if they
- * were not; the next block begins as this one ended. For other ops there is one block, and the second way vanishes. */
+/* Some functions are faster for usual arguments (is_usual below): each block is looked through first. For other ops there is
+ * one block, and the compiler drops what is for the unusual. */
 #define EACH(op, x0, x1, ...)                                                                                               \
-    bool expected = true;                                                                                                   \
     const isize block = HAS_UNUSUAL(op) ? 512 : n;                                                                          \
     for (isize start = 0; start < n; start += block) {                                                                      \
         const isize end = n - start < block ? n : start + block;                                                            \
-        FN(flags) unusual = !expected;                                                                                      \
-        if (expected) EACH_OF_BLOCK(op, x0, x1, true, __VA_ARGS__)                                                          \
-        if (unusual) {                                                                                                      \
-            unusual = 0;                                                                                                    \
-            EACH_OF_BLOCK(op, x0, x1, false, __VA_ARGS__)                                                                   \
+        FN(flags) unusual = 0;                                                                                              \
+        for (isize i = start; i < end; i++) unusual |= UNUSUAL(op, x0[i], x1[i]);                                           \
+        if (!unusual) {                                                                                                     \
+            EACH_OF_BLOCK(true, __VA_ARGS__)                                                                                \
+        } else {                                                                                                            \
+            EACH_OF_BLOCK(false, __VA_ARGS__)                                                                               \
         }                                                                                                                   \
-        expected = !unusual;                                                                                                \
     }
-#define EACH_OF_BLOCK(op, x0, x1, as_usual, ...)                                                                            \
+#define EACH_OF_BLOCK(as_usual, ...)                                                                                        \
     for (isize i = start; i < end; i++) {                                                                                   \
         const bool usual = as_usual;                                                                                        \
         (void)usual;                                                                                                        \
-        unusual |= UNUSUAL(op, x0[i], x1[i]);                                                                               \
         __VA_ARGS__                                                                                                         \
     }
 
@@ -217,12 +215,11 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #undef UNUSUAL
 #define HAS_UNUSUAL(op) (usual_kind(op) != ANY)
 #define UNUSUAL(op, x0, x1) !FN(is_usual)(op, x0, x1)
-enum { ANY, ANGLE, POSITIVE, ABOVE_MINUS_ONE, POWER, QUOTIENT };
+enum { ANY, ANGLE, POSITIVE, POWER, QUOTIENT };
 VM_INLINE int usual_kind(int op)
 {
     return op == OP_sin || op == OP_cos || op == OP_tan                ? ANGLE
            : op == OP_log || op == OP_log2 || op == OP_log10           ? POSITIVE
-           : op == OP_log1p                                            ? ABOVE_MINUS_ONE
            : op == OP_power                                            ? POWER
            : (op == OP_floor_divide || op == OP_remainder) && HAVE_FMA ? QUOTIENT
                                                                        : ANY;
@@ -231,12 +228,11 @@ VM_INLINE int usual_kind(int op)
     VM_INLINE bool is_usual_##suffix(int op, T x0, T x1)                                                                    \
     {                                                                                                                       \
         const int kind = usual_kind(op);                                                                                    \
-        return kind == ANGLE             ? vm_angle_is_usual_##suffix(x0)                                                   \
-               : kind == POSITIVE        ? vm_log_is_usual_##suffix(x0)                                                     \
-               : kind == ABOVE_MINUS_ONE ? vm_log_is_usual_##suffix(1 + x0)                                                 \
-               : kind == POWER           ? vm_pow_is_usual_##suffix(x0, x1)                                                 \
-               : kind == QUOTIENT        ? quotient_is_usual_##suffix(x0, x1)                                               \
-                                         : true;                                                                            \
+        return kind == ANGLE      ? vm_angle_is_usual_##suffix(x0)                                                          \
+               : kind == POSITIVE ? vm_log_is_usual_##suffix(x0)                                                            \
+               : kind == POWER    ? vm_pow_is_usual_##suffix(x0, x1)                                                        \
+               : kind == QUOTIENT ? quotient_is_usual_##suffix(x0, x1)                                                      \
+                                  : true;                                                                                   \
     }
 DEFINE_IS_USUAL(float, f32)
 DEFINE_IS_USUAL(double, f64)
@@ -250,7 +246,7 @@ DEFINE_IS_USUAL(double, f64)
 #define exp(x) FN(vm_exp)(x)
 #define expm1(x) FN(vm_expm1)(x)
 #define log(x) FN(vm_log)(x, usual)
-#define log1p(x) FN(vm_log1p)(x, usual)
+#define log1p(x) FN(vm_log1p)(x)
 #define log2(x) FN(vm_log2)(x, usual)
 #define log10(x) FN(vm_log10)(x, usual)
 #define sin(x) FN(vm_sin)(x, usual)

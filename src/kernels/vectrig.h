@@ -78,7 +78,7 @@ static inline float vm_far_turns_f32(float x, float *low, uint32_t *n)
 {
     double low64;
     uint64_t n64;
-    const double r = vm_far_turns_f64((double)x, &low64, &n64);
+    const double high = vm_far_turns_f64((double)x, &low64, &n64), r = high + low64;
     *low = (float)(r - (double)(float)r);
     *n = (uint32_t)n64;
     return (float)r;
