@@ -72,7 +72,7 @@ DEFINE_DIVISION(double, f64, floor, copysign)
     static inline T logaddexp_##suffix(T a, T b)                                                                            \
     {                                                                                                                       \
         T larger = a > b ? a : b, gap = fabs(a - b);                                                                        \
-        T sum = larger + vm_log1p_##suffix(vm_exp_##suffix(-gap));                                                          \
+        T sum = larger + vm_log1p_##suffix(vm_exp_##suffix(-gap), true);                                                    \
         return a == b ? a + (T)0.69314718055994530942 : a != a ? a : b != b ? b : sum;                                      \
     }
 DEFINE_LOGADDEXP(float, f32, fabsf)
@@ -215,11 +215,12 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #undef UNUSUAL
 #define HAS_UNUSUAL(op) (usual_kind(op) != ANY)
 #define UNUSUAL(op, x0, x1) !FN(is_usual)(op, x0, x1)
-enum { ANY, ANGLE, POSITIVE, POWER, QUOTIENT };
+enum { ANY, ANGLE, POSITIVE, ABOVE_MINUS_ONE, POWER, QUOTIENT };
 VM_INLINE int usual_kind(int op)
 {
     return op == OP_sin || op == OP_cos || op == OP_tan                ? ANGLE
            : op == OP_log || op == OP_log2 || op == OP_log10           ? POSITIVE
+           : op == OP_log1p                                            ? ABOVE_MINUS_ONE
            : op == OP_power                                            ? POWER
            : (op == OP_floor_divide || op == OP_remainder) && HAVE_FMA ? QUOTIENT
                                                                        : ANY;
@@ -228,11 +229,12 @@ VM_INLINE int usual_kind(int op)
     VM_INLINE bool is_usual_##suffix(int op, T x0, T x1)                                                                    \
     {                                                                                                                       \
         const int kind = usual_kind(op);                                                                                    \
-        return kind == ANGLE      ? vm_angle_is_usual_##suffix(x0)                                                          \
-               : kind == POSITIVE ? vm_log_is_usual_##suffix(x0)                                                            \
-               : kind == POWER    ? vm_pow_is_usual_##suffix(x0, x1)                                                        \
-               : kind == QUOTIENT ? quotient_is_usual_##suffix(x0, x1)                                                      \
-                                  : true;                                                                                   \
+        return kind == ANGLE             ? vm_angle_is_usual_##suffix(x0)                                                   \
+               : kind == POSITIVE        ? vm_log_is_usual_##suffix(x0)                                                     \
+               : kind == ABOVE_MINUS_ONE ? vm_log_is_usual_##suffix(1 + x0)                                                 \
+               : kind == POWER           ? vm_pow_is_usual_##suffix(x0, x1)                                                 \
+               : kind == QUOTIENT        ? quotient_is_usual_##suffix(x0, x1)                                               \
+                                         : true;                                                                            \
     }
 DEFINE_IS_USUAL(float, f32)
 DEFINE_IS_USUAL(double, f64)
@@ -246,7 +248,7 @@ DEFINE_IS_USUAL(double, f64)
 #define exp(x) FN(vm_exp)(x)
 #define expm1(x) FN(vm_expm1)(x)
 #define log(x) FN(vm_log)(x, usual)
-#define log1p(x) FN(vm_log1p)(x)
+#define log1p(x) FN(vm_log1p)(x, usual)
 #define log2(x) FN(vm_log2)(x, usual)
 #define log10(x) FN(vm_log10)(x, usual)
 #define sin(x) FN(vm_sin)(x, usual)

@@ -4,8 +4,8 @@
  * branch-free (a ternary becomes a blend) and takes any argument, denormal, infinite or NaN.  The rounding tricks need
  * that the compiler does not reassociate: never build with -ffast-math.  fit_vecmath.py derives the polynomials.
  *
- * log, log2, log10 and pow have an argument `usual`: true promises that none of their special cases occurs (pointwise.c looks
- * before it calls). A usual argument has the same value either way.
+ * log, log1p, log2, log10 and pow have an argument `usual`: true promises that none of their special cases occurs
+ * (pointwise.c looks before it calls).  A usual argument has the same value either way.
  *
  * The largest errors seen, in ulp, float32 and float64, with and without fused multiply-add: log, log1p 1.0, exp 1.1, exp2
  * 1.3, expm1, sinh, cosh 1.4, log2, log10, tanh 1.5, erf 1.7, pow, softplus 1.8, sigmoid 1.9, erfc 4.4.
@@ -277,7 +277,7 @@ VM_INLINE VM_REAL VM(log_fraction)(VM_BITS u)
     return VM(from_bits)((u & (((VM_BITS)1 << VM_MANTISSA) - 1)) + VM_SQRT_HALF) - 1;
 }
 
-/* Positive, normal and finite. */
+/* Positive, normal and finite; x is usual for log1p if 1 + x is for log. */
 VM_INLINE bool VM(log_is_usual)(VM_REAL x) { return (x >= VM_SMALLEST) & (x < VM_INF); }
 
 /* x = 2^k (1 + f) with k in *exponent; denormals are scaled up first. */
@@ -327,7 +327,7 @@ VM_INLINE VM_REAL VM(log10)(VM_REAL x, bool usual)
 
 /* log of u = 1 + x, corrected for what rounding u lost: log(u + c) = log(u) + c / u (as in fdlibm); c / u needs few
  * digits, and 1 / (1 + f) is about 1 - f + f^2. For k = 0, f is x itself. */
-VM_INLINE VM_REAL VM(log1p)(VM_REAL x)
+VM_INLINE VM_REAL VM(log1p)(VM_REAL x, bool usual)
 {
     const VM_REAL high = x > 1 ? x : 1, low = x > 1 ? 1 : x, u = high + low, c = low - (u - high);
     const VM_BITS bits = VM(log_split)(u);
@@ -336,7 +336,9 @@ VM_INLINE VM_REAL VM(log1p)(VM_REAL x)
     const VM_REAL correction = c * scale * PICK(VM_P3(g, 0.25f, -0.25f, 0.25f), VM_P3(g, 0.25, -0.25, 0.25));
     const VM_REAL f = k == 0 ? x : g, d = k == 0 ? 0 : correction;
     VM_REAL y = k * VM_LN2 + (f + (VM(log_tail)(f) + (k * VM_LN2_LO + d)));
-    y = x > -1 ? VM_COPYSIGN(y, x) : (x == -1 ? -VM_INF : VM_NAN);
+    y = VM_COPYSIGN(y, x);
+    if (usual) return y;
+    y = x > -1 ? y : (x == -1 ? -VM_INF : VM_NAN);
     return x == VM_INF ? x : y;
 }
 
