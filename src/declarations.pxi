@@ -33,7 +33,7 @@ cdef extern from "kernels/kernels.h" nogil:
         const char *level
         pointwise_fn forward[1][4]
         pointwise_fn vjp[1][3][4]
-        void (*select)(isize n, const uint8_t *condition, const void *a, const void *b, void *out, int itemsize) noexcept nogil
+        pointwise_fn select[4]
         void (*cast)(isize n, const void *x, int from_, void *out, int to) noexcept nogil
         void (*fill)(isize n, void *out, const void *value, int itemsize) noexcept nogil
         void (*accumulate[4])(isize n, const void *x, void *acc) noexcept nogil
@@ -125,8 +125,8 @@ cdef extern from "runtime/apply.h" nogil:
     void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bint heavy)
     double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, const Tensor *weights, isize size,
                      bint heavy)
+    void tensor_copy(const Tensor *t, const Tensor *to)
     void tensor_copy_out(const Tensor *t, void *out)
-    void tensor_copy_in(const Tensor *t, const void *values)
 
 cdef extern from "runtime/threads.h" nogil:
     int get_num_threads()

@@ -135,16 +135,9 @@ cdef Array placed(Array g, tuple shape, tuple index, value):
     """An array of `value` whose view by `index` holds g: the adjoint of getitem where the value is 0."""
     cdef Array out = filled(new_shape(shape, g.t.dtype, "pad"), value, "pad")
     cdef Tensor *window = basic_view(out.t, index)
-    cdef Tensor *source = NULL
-    cdef Node *n
-    try:
-        source = contiguous(g.t)
-        tensor_copy_in(window, source.data)
-    finally:
-        tensor_release(window)
-        if source != NULL:
-            tensor_release(source)
-    n = record(out, g, placed_vjp, b"pad")
+    tensor_copy(g.t, window)
+    tensor_release(window)
+    cdef Node *n = record(out, g, placed_vjp, b"pad")
     if n != NULL:
         set_context(n, index)
     return out

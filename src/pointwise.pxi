@@ -50,7 +50,7 @@ cdef Array pointwise(int op, Array x0, Array x1, Array x2):
             x2 = cast(x2, dtype)
         operands[2] = x2.t
     cdef int kind = pointwise_ops[op].kind
-    cdef Tensor *t = broadcast_result(op, n, operands, dtype if kind == KIND_FLOAT else BOOL)
+    cdef Tensor *t = broadcast_result(pointwise_ops[op].name, n, operands, dtype if kind == KIND_FLOAT else BOOL)
     cdef Array out = wrap(t)
     if t.size >= APPLY_LONG:  # other threads may run meanwhile and give these handles new values
         x0 = alias(x0)
@@ -90,7 +90,7 @@ cdef int dtype_with_kernel(int op, int dtype) except -1:
     return default_dtype
 
 
-cdef inline Tensor *broadcast_result(int op, int n, const Tensor **operands, int dtype) except NULL:
+cdef inline Tensor *broadcast_result(const char *name, int n, const Tensor **operands, int dtype) except NULL:
     cdef Tensor *t
     cdef const Tensor *x
     cdef isize shape[8]
@@ -101,7 +101,7 @@ cdef inline Tensor *broadcast_result(int op, int n, const Tensor **operands, int
     else:
         t = tensor_like(operands[0]) if dtype == operands[0].dtype else tensor_new(dtype, operands[0].ndim, operands[0].shape)
         if t == NULL:
-            raise MemoryError(f"{name_of(op)}: not enough memory for the result")
+            raise MemoryError(f"{name.decode()}: not enough memory for the result")
         return t
     ndim = 0
     for k in range(n):
@@ -117,12 +117,12 @@ cdef inline Tensor *broadcast_result(int op, int n, const Tensor **operands, int
                 continue
             if shape[axis] != 1:
                 shapes = " and ".join([str(shape_tuple(operands[i].ndim, operands[i].shape)) for i in range(n)])
-                raise ValueError(f"{name_of(op)}: shapes {shapes} do not broadcast, sizes {shape[axis]} and {x.shape[i]} "
+                raise ValueError(f"{name.decode()}: shapes {shapes} do not broadcast, sizes {shape[axis]} and {x.shape[i]} "
                                  "differ; sizes must be equal, or one of them 1, counted from the last axis")
             shape[axis] = x.shape[i]
     t = tensor_new(dtype, ndim, shape)
     if t == NULL:
-        raise MemoryError(f"{name_of(op)}: not enough memory for the result, of shape {shape_tuple(ndim, shape)}")
+        raise MemoryError(f"{name.decode()}: not enough memory for the result, of shape {shape_tuple(ndim, shape)}")
     return t
 
 
@@ -410,17 +410,13 @@ def where(condition, a, b):
     if PyFloat_CheckExact(a) and x1.t.dtype < FLOAT32 or PyFloat_CheckExact(b) and x0.t.dtype < FLOAT32:
         dtype = default_dtype  # ints and a Python float
     x0, x1 = cast(x0, dtype), cast(x1, dtype)
-    c, x0, x1 = broadcast_together([c, x0, x1], "where")
-    cdef Tensor *tc = contiguous(c.t)
-    cdef Tensor *t0 = contiguous(x0.t)
-    cdef Tensor *t1 = contiguous(x1.t)
-    cdef Tensor *t = tensor_like(t0)
-    if t != NULL:
-        kernels.select(t.size, <uint8_t *> tc.data, t0.data, t1.data, t.data, itemsize(dtype))
-    tensor_release(tc)
-    tensor_release(t0)
-    tensor_release(t1)
+    cdef const Tensor *operands[3]
+    operands[0], operands[1], operands[2] = c.t, x0.t, x1.t
+    cdef Tensor *t = broadcast_result("where", 3, operands, dtype)
     cdef Array out = wrap(t)
+    if t.size >= APPLY_LONG:  # other threads may run meanwhile and give these handles new values
+        c, x0, x1 = alias(c), alias(x0), alias(x1)
+    run(kernels.select[dtype], 3, operands, t, False)
     cdef Node *n
     if dtype >= FLOAT32 and (tracked(x0) or tracked(x1)):
         n = node_new(where_vjp, b"where", 2, t)

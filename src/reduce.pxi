@@ -79,18 +79,23 @@ cdef inline int drop_axes(Tensor *t, int mask) noexcept:
 
 
 cdef Array with_axes(Array x, int mask, int ndim):
-    """x with axes of size 1 put in at the places of `mask`, or x itself if it has `ndim` axes."""
+    """A view of x with axes of size 1 put in at the places of `mask`, or x itself if it has `ndim` axes."""
     cdef isize shape[8]
+    cdef isize strides[8]
     cdef int i, from_ = 0
     if x.t.ndim == ndim:
         return x
     for i in range(ndim):
         if mask >> i & 1:
             shape[i] = 1
+            strides[i] = 0
         else:
             shape[i] = x.t.shape[from_]
+            strides[i] = x.t.strides[from_]
             from_ += 1
-    return reshaped(x, ndim, shape)
+    cdef Array out = view_like(x, ndim, shape, strides)
+    record(out, x, reshape_vjp, b"reshape")
+    return out
 
 
 cdef Array sum_axes(Array x, int mask, bint keepdims):

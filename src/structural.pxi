@@ -297,26 +297,6 @@ def broadcast_to(a, shape):
     return broadcasted(x, ndim, sizes, "broadcast_to")
 
 
-cdef list broadcast_together(list arrays, str op):
-    """The arrays broadcast to their common shape."""
-    cdef isize shape[8]
-    cdef int ndim = 0, i
-    cdef Array x
-    cdef Tensor *t
-    cdef bint same = True
-    for x in arrays:
-        same = same and same_shape(x.t, (<Array> arrays[0]).t)
-    if same:
-        return arrays
-    try:
-        common = np.broadcast_shapes(*[x.shape for x in arrays])
-    except ValueError:
-        raise ValueError(f"{op}: shapes {', '.join([str(x.shape) for x in arrays])} do not broadcast; "
-                         "sizes must be equal, or one of them 1, counted from the last axis") from None
-    ndim = parse_shape(common, shape, op)
-    return [broadcasted(x, ndim, shape, op) for x in arrays]
-
-
 def squeeze(a, axis=None):
     """The array without axes of size 1.
 
@@ -412,7 +392,6 @@ def concatenate(arrays, axis=0):
     cdef Array first = parts[0], x, out
     cdef isize shape[8]
     cdef isize start = 0
-    cdef Tensor *t
     cdef Tensor *window
     cdef Node *n
     cdef bint track = False
@@ -432,18 +411,14 @@ def concatenate(arrays, axis=0):
         track = track or tracked(x)
     out = wrap(tensor_new(first.t.dtype, first.t.ndim, shape))
     for x in parts:
-        t = contiguous(x.t)
         window = tensor_view(out.t)
-        if window != NULL:
-            memcpy(window.shape, x.t.shape, sizeof(shape))
-            memcpy(window.strides, out.t.strides, sizeof(shape))
-            window.data += start * out.t.strides[along] * itemsize(t.dtype)
-            tensor_update_contiguous(window)
-            tensor_copy_in(window, t.data)
-            tensor_release(window)
-        tensor_release(t)
         if window == NULL:
             raise MemoryError("concatenate: not enough memory")
+        memcpy(window.shape, x.t.shape, sizeof(shape))
+        memcpy(window.strides, out.t.strides, sizeof(shape))
+        window.data += start * out.t.strides[along] * itemsize(x.t.dtype)
+        tensor_copy(x.t, window)
+        tensor_release(window)
         start += x.t.shape[along]
     if track and first.t.dtype >= FLOAT32:
         n = node_new(concatenate_vjp, b"concatenate", len(parts), out.t)
@@ -493,11 +468,13 @@ def stack(arrays, axis=0):
     """
     cdef list parts = operand_list(arrays, "stack")
     cdef Array x
-    axis = axis_of(axis, (<Array> parts[0]).t.ndim + 1, "stack")
+    cdef int ndim = (<Array> parts[0]).t.ndim + 1, along = axis_of(axis, ndim, "stack")
+    if ndim > MAX_NDIM:
+        raise ValueError(f"stack: expected at most {MAX_NDIM} axes in the result, got {ndim}")
     for x in parts:
         if not same_shape(x.t, (<Array> parts[0]).t):
             raise ValueError(f"stack: expected arrays of one shape, got {(<Array> parts[0]).shape} and {x.shape}")
-    return concatenate([expand_dims(x, axis) for x in parts], axis)
+    return concatenate([with_axes(x, 1 << along, ndim) for x in parts], along)
 
 
 def split(a, sections, axis=0):

@@ -1,5 +1,4 @@
-/* Moving elements: select, cast, fill, strided copies, gather and scatter by index, and the windows of convolution and
- * pooling.
+/* Moving elements: select, cast, gather and scatter by index, and the windows of convolution and pooling.
  *
  * Above: table.c.  Below: blocks.h.
  *
@@ -22,44 +21,24 @@ static void copy_bytes(void *out, const void *x, isize bytes)
         memcpy(out, x, bytes);
 }
 
-/* select */
+/* select: where(condition, a, b), a pointwise kernel for items of each size */
 
-typedef struct {
-    isize n;
-    const uint8_t *condition;
-    const void *a, *b;
-    void *out;
-    int itemsize;
-} Select;
-
-#define SELECT_LOOP(T)                                                                                                      \
+#define DEFINE_SELECT(T, suffix)                                                                                            \
+    void KERNEL(select_##suffix)(isize n, char *const *args)                                                                \
     {                                                                                                                       \
-        const T *restrict a = s->a, *restrict b = s->b;                                                                     \
-        T *restrict out = s->out;                                                                                           \
-        for (isize i = from; i < to; i++) {                                                                                 \
+        const uint8_t *restrict condition = (const uint8_t *)args[0];                                                       \
+        const T *restrict a = (const T *)args[1], *restrict b = (const T *)args[2];                                         \
+        T *restrict out = (T *)args[3];                                                                                     \
+        for (isize i = 0; i < n; i++) {                                                                                     \
             const T x = a[i], y = b[i];                                                                                     \
             out[i] = condition[i] ? x : y;                                                                                  \
         }                                                                                                                   \
-        break;                                                                                                              \
     }
 
-static void select_task(void *context, isize index)
-{
-    const Select *s = context;
-    const isize from = index * TASK, to = smaller(s->n, from + TASK);
-    const uint8_t *restrict condition = s->condition;
-    switch (s->itemsize) {
-    case 1: SELECT_LOOP(uint8_t)
-    case 4: SELECT_LOOP(bits32)
-    case 8: SELECT_LOOP(bits64)
-    }
-}
-
-void KERNEL(select)(isize n, const uint8_t *condition, const void *a, const void *b, void *out, int itemsize)
-{
-    Select s = {n, condition, a, b, out, itemsize};
-    OVER_ELEMENTS(select_task, &s, n);
-}
+DEFINE_SELECT(uint8_t, b8)
+DEFINE_SELECT(bits64, i64)
+DEFINE_SELECT(bits32, f32)
+DEFINE_SELECT(bits64, f64)
 
 /* cast */
 
@@ -141,60 +120,6 @@ typedef struct {
 
 DEFINE_ACCUMULATE(float, f32)
 DEFINE_ACCUMULATE(double, f64)
-
-/* Strided copies */
-
-/* One loop for each itemsize, over T = an unsigned integer of that size. */
-#define BY_ITEMSIZE(itemsize, LOOP)                                                                                         \
-    switch (itemsize) {                                                                                                     \
-    case 1: LOOP(uint8_t)                                                                                                   \
-    case 4: LOOP(bits32)                                                                                                    \
-    case 8: LOOP(bits64)                                                                                                    \
-    }
-
-#define FILL_LOOP(T)                                                                                                        \
-    {                                                                                                                       \
-        T *to = out, item = *(const T *)value;                                                                              \
-        for (isize i = 0; i < n; i++) to[i] = item;                                                                         \
-        break;                                                                                                              \
-    }
-#define STRIDED_LOOP(T)                                                                                                     \
-    {                                                                                                                       \
-        const T *restrict from = x;                                                                                         \
-        T *restrict to = out;                                                                                               \
-        for (isize i = 0; i < n; i++) to[i * to_stride] = from[i * from_stride];                                            \
-        break;                                                                                                              \
-    }
-
-void KERNEL(fill)(isize n, void *out, const void *value, int itemsize)
-{
-    if (n > 0) BY_ITEMSIZE(itemsize, FILL_LOOP)
-}
-
-ALWAYS_INLINE void copy_strided(isize n, const void *x, isize from_stride, void *out, isize to_stride, int itemsize)
-{
-    BY_ITEMSIZE(itemsize, STRIDED_LOOP)
-}
-
-void KERNEL(gather_strided)(isize n, const void *x, isize stride, void *out, int itemsize)
-{
-    switch (stride) {
-    case 0: KERNEL(fill)(n, out, x, itemsize); break;
-    case 1: copy_bytes(out, x, n * itemsize); break;
-    case 2: copy_strided(n, x, 2, out, 1, itemsize); break;
-    case -1: copy_strided(n, x, -1, out, 1, itemsize); break;
-    default: copy_strided(n, x, stride, out, 1, itemsize); break;
-    }
-}
-
-void KERNEL(scatter_strided)(isize n, const void *x, void *out, isize stride, int itemsize)
-{
-    switch (stride) {
-    case 1: copy_bytes(out, x, n * itemsize); break;
-    case -1: copy_strided(n, x, 1, out, -1, itemsize); break;
-    default: copy_strided(n, x, 1, out, stride, itemsize); break;
-    }
-}
 
 /* take and its adjoint */
 

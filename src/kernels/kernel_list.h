@@ -9,8 +9,8 @@
 /* ONE: the kernel takes an itemsize or dtypes; ALL: one for each dtype; NUMBERS: all but bool; FLOATS: float32, float64. */
 // clang-format off
 #define KERNEL_LIST(ONE, ALL, NUMBERS, FLOATS)                                                                               \
-    ONE(select) ONE(cast) ONE(fill) ONE(gather_strided) ONE(scatter_strided) ONE(take)                                       \
-    ALL(max) ALL(min) ALL(argmax) ALL(argmin)                                                                                \
+    ONE(cast) ONE(fill) ONE(copy) ONE(take)                                                                                  \
+    ALL(select) ALL(max) ALL(min) ALL(argmax) ALL(argmin)                                                                                \
     NUMBERS(sum) NUMBERS(prod) NUMBERS(cumsum) NUMBERS(gemm)                                                                 \
     FLOATS(accumulate) FLOATS(softmax) FLOATS(log_softmax) FLOATS(logsumexp) FLOATS(softmax_cross_entropy)                   \
     FLOATS(take_add) FLOATS(im2col) FLOATS(col2im) FLOATS(max_pool_index) FLOATS(window_sum) FLOATS(window_spread)           \

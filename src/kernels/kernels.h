@@ -49,14 +49,14 @@ typedef struct {
     const pointwise_fn (*forward)[N_DTYPES];
     const pointwise_fn (*vjp)[3][N_DTYPES]; /* operands: g, the inputs, y; output: the gradient of one input */
 
-    /* where(condition (bool), a, b); itemsize is that of a, b and out. */
-    void (*select)(isize n, const uint8_t *condition, const void *a, const void *b, void *out, int itemsize);
+    /* where(condition (bool), a, b), operands in this order. */
+    pointwise_fn select[N_DTYPES];
     void (*cast)(isize n, const void *x, int from, void *out, int to);
     void (*fill)(isize n, void *out, const void *value, int itemsize);
-    /* out[i] = x[i * stride], stride in elements (may be 0 or negative). */
-    void (*gather_strided)(isize n, const void *x, isize stride, void *out, int itemsize);
-    /* out[i * stride] = x[i]. */
-    void (*scatter_strided)(isize n, const void *x, void *out, isize stride, int itemsize);
+    /* out[i * out_row + j * out_column] = x[i * x_row + j * x_column], i < rows, j < columns. Strides, in elements, may be
+     * zero or negative; no two (i, j) share a place of out. One thread. */
+    void (*copy)(isize rows, isize columns, const void *x, isize x_row, isize x_column, void *out, isize out_row,
+                 isize out_column, int itemsize);
     /* acc[i] += x[i], float32 and float64. */
     void (*accumulate[N_DTYPES])(isize n, const void *x, void *acc);
 

@@ -1,16 +1,34 @@
-/* Broadcasting over staged, contiguous runs: see apply.h. */
+/* Broadcasting over staged, contiguous runs: see apply.h.
+ *
+ * The axes of the result are collapsed to as few as the operands allow. Its last axis makes columns, all the others rows; tasks
+ * are blocks of rows and columns, and within them a kernel runs over tiles, small enough that the staged operands of a tile
+ * stay in the CPU's first cache.
+ */
 #include "apply.h"
 #include "../kernels/pointwise.h"
 #include "threads.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { RUN = 512 }; /* elements of a staged run: six operands of float64 stay within a 32 KiB cache */
+enum {
+    TILE = 1024,          /* elements of a staged tile */
+    SHORT_ROW = TILE / 8, /* columns of rows that are taken several at a time */
+    SQUARE = 128,         /* rows and columns of a block of a transposing copy */
+    COPY_TASK = 1 << 15,  /* about how many elements a task copies */
+    TURNED_ROWS = 16,     /* rows of a tile where an operand runs along columns: a line of the cache, of float32 */
+};
+
+static inline isize smaller(isize a, isize b) { return a < b ? a : b; }
+static inline isize larger(isize a, isize b) { return a > b ? a : b; }
+static inline isize blocks_of(isize n, isize block) { return (n + block - 1) / block; }
 
 /* An operand of a collapsed loop nest. */
 typedef struct {
-    const char *data;
+    char *data;
     int itemsize;
+    bool in_place;           /* a tile's rows need no staging */
+    bool repeated;           /* all rows are the same */
     isize strides[MAX_NDIM]; /* in elements; 0 along axes on which it is broadcast */
 } Operand;
 
@@ -20,7 +38,8 @@ typedef struct {
     isize shape[MAX_NDIM];
     Operand operands[MAX_OPERANDS];
     char *out;
-    isize size, chunk;
+    isize rows, columns;
+    isize block_rows, block_columns, tile_rows, tile_columns;
 } Loop;
 
 /* Strides of t's axes when t is broadcast to `ndim` axes. */
@@ -30,7 +49,7 @@ static void broadcast_strides(const Tensor *t, int ndim, isize *strides)
     for (int i = 0; i < ndim; i++) strides[i] = i < missing || t->shape[i - missing] == 1 ? 0 : t->strides[i - missing];
 }
 
-/* Drop axes of size 1 and merge neighbours that every operand walks through evenly. */
+/* Drop axes of size 1 and merge neighbours that every operand walks through evenly. At least one axis is left. */
 static void collapse(Loop *loop)
 {
     int kept = 0;
@@ -52,27 +71,38 @@ static void collapse(Loop *loop)
         kept = 1;
     }
     loop->ndim = kept;
+    loop->columns = loop->shape[kept - 1];
+    loop->rows = 1;
+    for (int axis = 0; axis < kept - 1; axis++) loop->rows *= loop->shape[axis];
 }
 
-/* Gather n elements of an operand, starting at flat output position `start`, into `to`. */
-static void stage(const Loop *loop, const Operand *x, isize start, isize n, char *to)
+/* The index of a row on every axis but the last; returns the row's offset in an operand, in elements. */
+static inline isize locate(const Loop *loop, const Operand *x, isize row, isize *index)
 {
-    int last = loop->ndim - 1;
-    isize index[MAX_NDIM], offset = 0;
-    for (int i = last; i >= 0; i--) {
-        index[i] = start % loop->shape[i];
-        start /= loop->shape[i];
-        offset += index[i] * x->strides[i];
+    isize offset = 0;
+    for (int axis = loop->ndim - 2; axis >= 0; axis--) {
+        index[axis] = row % loop->shape[axis];
+        row /= loop->shape[axis];
+        offset += index[axis] * x->strides[axis];
     }
-    while (n > 0) {
-        isize run = loop->shape[last] - index[last];
-        if (run > n) run = n;
-        kernels->gather_strided(run, x->data + offset * x->itemsize, x->strides[last], to, x->itemsize);
-        to += run * x->itemsize;
-        n -= run;
-        offset += run * x->strides[last];
-        index[last] += run;
-        for (int i = last; i > 0 && index[i] == loop->shape[i]; i--) {
+    return offset;
+}
+
+/* Copy `rows` rows of an operand, from `row` on, and `columns` columns, from `column` on, to rows that are tile_columns apart. */
+static void stage(const Loop *loop, const Operand *x, isize row, isize rows, isize column, isize columns, char *to)
+{
+    const int last = loop->ndim - 1;
+    isize index[MAX_NDIM], offset = locate(loop, x, row, index) + column * x->strides[last];
+    while (rows > 0) {
+        const isize run = last ? smaller(rows, loop->shape[last - 1] - index[last - 1]) : 1;
+        kernels->copy(run, columns, x->data + offset * x->itemsize, last ? x->strides[last - 1] : 0, x->strides[last], to,
+                      loop->tile_columns, 1, x->itemsize);
+        to += run * loop->tile_columns * x->itemsize;
+        rows -= run;
+        if (rows == 0) return;
+        offset += run * x->strides[last - 1];
+        index[last - 1] += run;
+        for (int i = last - 1; i > 0 && index[i] == loop->shape[i]; i--) {
             offset += x->strides[i - 1] - index[i] * x->strides[i];
             index[i] = 0;
             index[i - 1]++;
@@ -80,100 +110,74 @@ static void stage(const Loop *loop, const Operand *x, isize start, isize n, char
     }
 }
 
-/* Is the operand contiguous all over, so that any run of it can be read in place? */
-static bool is_flat(const Loop *loop, const Operand *x) { return loop->ndim == 1 && x->strides[0] == 1; }
-
-/* Runs that cross rows: everything but a fully contiguous operand is gathered. */
-static void run_flat(const Loop *loop, isize start, isize end)
+/* How the result is cut into tiles, and which operands are read where they are.
+ *
+ * Short rows are taken several at a time, as one run; long ones one at a time, unless an operand runs along columns: then a
+ * tile has some rows, so that the lines of the cache that it reads are used up. */
+static void plan(Loop *loop, bool heavy)
 {
-    _Alignas(64) char staged[MAX_OPERANDS][RUN * 8];
-    char *args[MAX_OPERANDS + 1];
-    bool flat[MAX_OPERANDS], constant[MAX_OPERANDS];
+    const int last = loop->ndim - 1;
+    const isize chunk = heavy ? 1 << 13 : 1 << 15;
+    const bool short_rows = last > 0 && loop->columns <= SHORT_ROW;
+    bool turned = false, staged = false;
     for (int k = 0; k < loop->n_operands; k++) {
-        const Operand *x = &loop->operands[k];
-        flat[k] = is_flat(loop, x);
-        constant[k] = loop->ndim == 1 && x->strides[0] == 0;
-        if (constant[k]) {
-            isize n = end - start < RUN ? end - start : RUN;
-            kernels->gather_strided(n, x->data, 0, staged[k], x->itemsize);
+        Operand *x = &loop->operands[k];
+        isize flat = 1;
+        x->in_place = x->repeated = true;
+        for (int axis = last; axis >= 0; axis--) {
+            if (axis < last) x->repeated = x->repeated && x->strides[axis] == 0;
+            x->in_place = x->in_place && (x->strides[axis] == flat || (axis < last && !short_rows));
+            flat *= loop->shape[axis];
         }
+        staged = staged || !x->in_place;
+        turned = turned || (last > 0 && !short_rows && x->strides[last] != 0 && x->strides[last - 1] != 0 &&
+                            labs(x->strides[last - 1]) < labs(x->strides[last]));
     }
-    for (isize i = start; i < end; i += RUN) {
-        isize n = end - i < RUN ? end - i : RUN;
-        for (int k = 0; k < loop->n_operands; k++) {
-            const Operand *x = &loop->operands[k];
-            args[k] = flat[k] ? (char *)x->data + i * x->itemsize : staged[k];
-            if (!flat[k] && !constant[k]) stage(loop, x, i, n, staged[k]);
-        }
-        args[loop->n_operands] = loop->out + i * loop->out_itemsize;
-        loop->kernel(n, args);
-    }
+    loop->tile_rows = short_rows ? TILE / loop->columns : turned ? TURNED_ROWS : 1;
+    loop->tile_columns = short_rows ? loop->columns : turned ? TILE / TURNED_ROWS : staged ? TILE : loop->columns;
+    loop->block_rows = smaller(loop->rows, larger(1, chunk / loop->columns / loop->tile_rows) * loop->tile_rows);
+    loop->block_columns = smaller(loop->columns, larger(1, chunk / loop->block_rows));
 }
 
-/* Long rows: an operand whose row is contiguous is read in place, a constant row is staged once. */
-static void run_rows(const Loop *loop, isize start, isize end)
+static void run_block(const Loop *loop, isize first_row, isize last_row, isize first_column, isize last_column)
 {
-    _Alignas(64) char staged[MAX_OPERANDS][RUN * 8];
-    char *args[MAX_OPERANDS + 1];
-    int last = loop->ndim - 1;
-    isize row_size = loop->shape[last];
-    for (isize i = start; i < end;) {
-        isize in_row = i % row_size, rest = i / row_size;
-        isize row_end = i + row_size - in_row < end ? i + row_size - in_row : end;
-        const char *row[MAX_OPERANDS];
-        for (int k = 0; k < loop->n_operands; k++) {
-            const Operand *x = &loop->operands[k];
-            isize offset = 0, outer = rest;
-            for (int axis = last - 1; axis >= 0; axis--) {
-                offset += outer % loop->shape[axis] * x->strides[axis];
-                outer /= loop->shape[axis];
-            }
-            row[k] = x->data + offset * x->itemsize;
-            if (x->strides[last] == 0) kernels->gather_strided(RUN, row[k], 0, staged[k], x->itemsize);
-        }
-        while (i < row_end) {
-            bool in_place = true;
-            for (int k = 0; k < loop->n_operands; k++) in_place = in_place && loop->operands[k].strides[last] == 1;
-            isize n = in_place || row_end - i < RUN ? row_end - i : RUN;
-            for (int k = 0; k < loop->n_operands; k++) {
+    _Alignas(64) char staged[MAX_OPERANDS][TILE * 8];
+    const int n_operands = loop->n_operands, last = loop->ndim - 1;
+    const bool whole_rows = loop->tile_columns == loop->columns;
+    for (isize row = first_row; row < last_row; row += loop->tile_rows) {
+        const isize rows = smaller(loop->tile_rows, last_row - row);
+        for (isize column = first_column; column < last_column; column += loop->tile_columns) {
+            const isize columns = smaller(loop->tile_columns, last_column - column);
+            for (int k = 0; k < n_operands; k++) {
                 const Operand *x = &loop->operands[k];
-                isize stride = x->strides[last];
-                const char *from = row[k] + in_row * stride * x->itemsize;
-                if (stride > 1 || stride < 0) kernels->gather_strided(n, from, stride, staged[k], x->itemsize);
-                args[k] = stride == 1 ? (char *)from : staged[k];
+                const bool same =
+                    (x->repeated && row > first_row && whole_rows) || (x->strides[last] == 0 && column > first_column);
+                if (!x->in_place && !same) stage(loop, x, row, rows, column, columns, staged[k]);
             }
-            args[loop->n_operands] = loop->out + i * loop->out_itemsize;
-            loop->kernel(n, args);
-            i += n;
-            in_row += n;
+            /* A tile of whole rows is one run, other tiles a run for each row. */
+            const isize runs = whole_rows ? 1 : rows, n = whole_rows ? rows * columns : columns;
+            for (isize i = 0; i < runs; i++) {
+                char *args[MAX_OPERANDS + 1];
+                isize index[MAX_NDIM];
+                for (int k = 0; k < n_operands; k++) {
+                    const Operand *x = &loop->operands[k];
+                    const isize offset = x->in_place ? locate(loop, x, row + i, index) + column : i * loop->tile_columns;
+                    args[k] = (x->in_place ? x->data : staged[k]) + offset * x->itemsize;
+                }
+                args[n_operands] = loop->out + ((row + i) * loop->columns + column) * loop->out_itemsize;
+                loop->kernel(n, args);
+            }
         }
     }
 }
 
-static void run_loop(const Loop *loop, isize start, isize end)
-{
-    if (loop->ndim > 1 && loop->shape[loop->ndim - 1] >= RUN / 4) {
-        run_rows(loop, start, end);
-    } else {
-        run_flat(loop, start, end);
-    }
-}
-
-static void run_chunk(void *context, isize index)
+static void apply_task(void *context, isize task)
 {
     const Loop *loop = context;
-    isize start = index * loop->chunk;
-    isize end = start + loop->chunk < loop->size ? start + loop->chunk : loop->size;
-    bool all_flat = true;
-    for (int k = 0; k < loop->n_operands; k++) all_flat = all_flat && is_flat(loop, &loop->operands[k]);
-    if (!all_flat) {
-        run_loop(loop, start, end);
-        return;
-    }
-    char *args[MAX_OPERANDS + 1];
-    for (int k = 0; k < loop->n_operands; k++) args[k] = (char *)loop->operands[k].data + start * loop->operands[k].itemsize;
-    args[loop->n_operands] = loop->out + start * loop->out_itemsize;
-    loop->kernel(end - start, args);
+    const isize strips = blocks_of(loop->columns, loop->block_columns);
+    const isize row = task / strips * loop->block_rows, column = task % strips * loop->block_columns;
+    run_block(loop, row, smaller(row + loop->block_rows, loop->rows), column,
+              smaller(column + loop->block_columns, loop->columns));
 }
 
 void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)
@@ -183,9 +187,7 @@ void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *o
                  .n_operands = n_operands,
                  .ndim = out->ndim,
                  .out_itemsize = itemsize(out->dtype),
-                 .out = out->data,
-                 .size = out->size,
-                 .chunk = heavy ? 1 << 13 : 1 << 15};
+                 .out = out->data};
     memcpy(loop.shape, out->shape, sizeof loop.shape);
     for (int k = 0; k < n_operands; k++) {
         loop.operands[k].data = operands[k]->data;
@@ -193,12 +195,12 @@ void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *o
         broadcast_strides(operands[k], out->ndim, loop.operands[k].strides);
     }
     collapse(&loop);
-    isize n_chunks = (loop.size + loop.chunk - 1) / loop.chunk;
-    if (n_chunks <= 2) {
-        loop.chunk = loop.size;
-        run_chunk(&loop, 0);
+    plan(&loop, heavy);
+    const isize n_tasks = blocks_of(loop.rows, loop.block_rows) * blocks_of(loop.columns, loop.block_columns);
+    if (n_tasks <= 2) {
+        run_block(&loop, 0, loop.rows, 0, loop.columns);
     } else {
-        parallel(run_chunk, &loop, n_chunks);
+        parallel(apply_task, &loop, n_tasks);
     }
 }
 
@@ -260,56 +262,105 @@ double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *opera
     return total;
 }
 
-/* ---- Copies between a strided tensor and contiguous values, row by row of the collapsed tensor ---- */
+/* ---- Copies between tensors of one shape and any strides ---- */
+
 typedef struct {
-    Loop loop;
-    char *values;
-    bool in;
+    Loop loop; /* operand 0 is read, operand 1 written; their planes of the last two axes are cut into blocks */
+    isize planes, row_blocks, blocks, blocks_per_task;
 } Copy;
 
-static void copy_rows(void *context, isize index)
+static void copy_task(void *context, isize task)
 {
     const Copy *copy = context;
     const Loop *loop = &copy->loop;
-    const Operand *x = &loop->operands[0];
-    int last = loop->ndim - 1, size = x->itemsize;
-    isize n = loop->shape[last], rows = loop->size / n;
-    isize row = index * loop->chunk, end = row + loop->chunk < rows ? row + loop->chunk : rows;
-    for (; row < end; row++) {
-        isize offset = 0, outer = row;
-        for (int axis = last - 1; axis >= 0; axis--) {
-            offset += outer % loop->shape[axis] * x->strides[axis];
-            outer /= loop->shape[axis];
+    const int last = loop->ndim - 1;
+    const isize end = smaller((task + 1) * copy->blocks_per_task, copy->planes * copy->blocks);
+    for (isize block = task * copy->blocks_per_task; block < end; block++) {
+        const isize row = block % copy->row_blocks * loop->block_rows;
+        const isize column = block % copy->blocks / copy->row_blocks * loop->block_columns;
+        const Operand *side[2] = {&loop->operands[0], &loop->operands[1]};
+        isize offset[2];
+        for (int k = 0; k < 2; k++) {
+            offset[k] = row * side[k]->strides[last - 1] + column * side[k]->strides[last];
+            for (isize axis = last - 2, plane = block / copy->blocks; axis >= 0; axis--) {
+                offset[k] += plane % loop->shape[axis] * side[k]->strides[axis];
+                plane /= loop->shape[axis];
+            }
         }
-        char *strided = (char *)x->data + offset * size, *flat = copy->values + row * n * size;
-        if (copy->in) {
-            kernels->scatter_strided(n, flat, strided, x->strides[last], size);
-        } else {
-            kernels->gather_strided(n, strided, x->strides[last], flat, size);
-        }
+        kernels->copy(smaller(loop->block_rows, loop->shape[last - 1] - row),
+                      smaller(loop->block_columns, loop->shape[last] - column),
+                      side[0]->data + offset[0] * side[0]->itemsize, side[0]->strides[last - 1], side[0]->strides[last],
+                      side[1]->data + offset[1] * side[1]->itemsize, side[1]->strides[last - 1], side[1]->strides[last],
+                      side[0]->itemsize);
     }
 }
 
-static void copy_strided(const Tensor *t, char *values, bool in)
+static void swap(isize *a, isize *b)
+{
+    isize kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* Exchange neighbouring axes. */
+static void exchange(Loop *loop, int axis)
+{
+    for (int k = 0; k < loop->n_operands; k++) swap(&loop->operands[k].strides[axis], &loop->operands[k].strides[axis + 1]);
+    swap(&loop->shape[axis], &loop->shape[axis + 1]);
+}
+
+/* Copy t's elements to the places that `data` and `strides` tell, of the same shape. */
+static void copy_elements(const Tensor *t, char *data, const isize *strides)
 {
     if (t->size == 0) return;
-    Copy copy = {.loop = {.n_operands = 1, .ndim = t->ndim, .size = t->size}, .values = values, .in = in};
-    memcpy(copy.loop.shape, t->shape, sizeof t->shape);
-    copy.loop.operands[0] = (Operand){.data = t->data, .itemsize = itemsize(t->dtype)};
-    broadcast_strides(t, t->ndim, copy.loop.operands[0].strides);
-    collapse(&copy.loop);
-    isize n = copy.loop.shape[copy.loop.ndim - 1], rows = t->size / n;
-    copy.loop.chunk = (1 << 16) / n + 1;
-    parallel(copy_rows, &copy, (rows + copy.loop.chunk - 1) / copy.loop.chunk);
+    Copy copy = {.loop = {.n_operands = 2, .ndim = t->ndim}};
+    Loop *loop = &copy.loop;
+    isize *from = loop->operands[0].strides, *to = loop->operands[1].strides;
+    memcpy(loop->shape, t->shape, sizeof t->shape);
+    loop->operands[0] = (Operand){.data = t->data, .itemsize = itemsize(t->dtype)};
+    loop->operands[1] = (Operand){.data = data, .itemsize = itemsize(t->dtype)};
+    memcpy(from, t->strides, sizeof t->strides);
+    memcpy(to, strides, sizeof t->strides);
+    collapse(loop);
+    if (loop->ndim == 1) { /* a row */
+        loop->ndim = 2;
+        loop->shape[1] = 1;
+        exchange(loop, 0);
+        from[0] = to[0] = 0;
+    }
+    const int last = loop->ndim - 1;
+    int nearest = last - 1; /* the axis along which the elements read are closest together makes the rows */
+    for (int axis = 0; axis < last; axis++)
+        if (from[axis] != 0 && labs(from[axis]) < labs(from[nearest])) nearest = axis;
+    const bool turned = from[nearest] != 0 && labs(from[nearest]) < labs(from[last]);
+    for (int axis = nearest; turned && axis < last - 1; axis++) exchange(loop, axis);
+    const isize rows = loop->shape[last - 1], columns = loop->shape[last], most = turned ? SQUARE * SQUARE : COPY_TASK;
+    loop->block_columns = smaller(columns, turned ? larger(SQUARE, most / rows) : most);
+    loop->block_rows = smaller(rows, most / loop->block_columns);
+    copy.row_blocks = blocks_of(rows, loop->block_rows);
+    copy.blocks = copy.row_blocks * blocks_of(columns, loop->block_columns);
+    copy.planes = t->size / (rows * columns);
+    copy.blocks_per_task = larger(1, COPY_TASK / (loop->block_rows * loop->block_columns));
+    const isize n_tasks = blocks_of(copy.planes * copy.blocks, copy.blocks_per_task);
+    if (n_tasks <= 2) {
+        for (isize task = 0; task < n_tasks; task++) copy_task(&copy, task);
+    } else {
+        parallel(copy_task, &copy, n_tasks);
+    }
 }
+
+void tensor_copy(const Tensor *t, const Tensor *to) { copy_elements(t, to->data, to->strides); }
 
 void tensor_copy_out(const Tensor *t, void *out)
 {
-    if (t->contiguous) {
+    isize strides[MAX_NDIM] = {0}, stride = 1;
+    if (t->contiguous && t->size <= COPY_TASK) {
         memcpy(out, t->data, (size_t)(t->size * itemsize(t->dtype)));
-    } else {
-        copy_strided(t, out, false);
+        return;
     }
+    for (int axis = t->ndim - 1; axis >= 0; axis--) {
+        strides[axis] = stride;
+        stride *= t->shape[axis];
+    }
+    copy_elements(t, out, strides);
 }
-
-void tensor_copy_in(const Tensor *t, const void *values) { copy_strided(t, (char *)values, true); }

@@ -37,6 +37,7 @@ enum { APPLY_LONG = 1 << 15 };
 double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, const Tensor *weights, isize size,
                  bool heavy);
 
-/* Values of t, row-major, to `out` (copy_out), and the reverse: contiguous values into the places that t shows. */
+/* Values of t to the places that `to` shows, of the same shape and dtype. */
+void tensor_copy(const Tensor *t, const Tensor *to);
+/* Values of t, row-major, to `out`. */
 void tensor_copy_out(const Tensor *t, void *out);
-void tensor_copy_in(const Tensor *t, const void *values);
