@@ -18,6 +18,7 @@ enum {
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 /* Asserts that no iteration of the next loop depends on another; output may still be an input, element for element. */
 #define IVDEP _Pragma("GCC ivdep")
+#define UNROLL _Pragma("GCC unroll 8")
 
 ALWAYS_INLINE isize smaller(isize a, isize b) { return a < b ? a : b; }
 ALWAYS_INLINE isize larger(isize a, isize b) { return a > b ? a : b; }
@@ -85,19 +86,22 @@ enum { RUN = 2048, LANES = 32 };
 #define RUN_REDUCTION(name, T, ACC, IDENTITY, JOIN)                                                                         \
     static inline ACC name##_short(const T *x, isize n)                                                                     \
     {                                                                                                                       \
-        if (n < LANES) {                                                                                                    \
-            T total = IDENTITY;                                                                                             \
-            for (isize i = 0; i < n; i++) total = JOIN(total, x[i]);                                                        \
-            return total;                                                                                                   \
-        }                                                                                                                   \
         T lane[LANES];                                                                                                      \
-        for (isize k = 0; k < LANES; k++) lane[k] = x[k];                                                                   \
-        isize i = LANES;                                                                                                    \
+        isize i = n < LANES ? 0 : LANES;                                                                                    \
+        for (isize k = 0; k < LANES; k++) lane[k] = IDENTITY;                                                               \
+        if (n >= LANES)                                                                                                     \
+            for (isize k = 0; k < LANES; k++) lane[k] = x[k];                                                               \
         for (; i + LANES <= n; i += LANES)                                                                                  \
             for (isize k = 0; k < LANES; k++) lane[k] = JOIN(lane[k], x[i + k]);                                            \
-        for (isize k = 0; k < n - i; k++) lane[k] = JOIN(lane[k], x[i + k]);                                                \
-        for (isize half = LANES / 2; half > 0; half /= 2)                                                                   \
+        /* Half the lanes join the others, and take in what is left if there are so many: all trip counts are constants. */ \
+        UNROLL                                                                                                              \
+        for (isize half = LANES / 2; half > 0; half /= 2) {                                                                 \
             for (isize k = 0; k < half; k++) lane[k] = JOIN(lane[k], lane[k + half]);                                       \
+            if (i + half <= n) {                                                                                            \
+                for (isize k = 0; k < half; k++) lane[k] = JOIN(lane[k], x[i + k]);                                         \
+                i += half;                                                                                                  \
+            }                                                                                                               \
+        }                                                                                                                   \
         return lane[0];                                                                                                     \
     }                                                                                                                       \
     static __attribute__((unused)) ACC name(const T *x, isize n)                                                            \
@@ -109,6 +113,7 @@ enum { RUN = 2048, LANES = 32 };
     }
 
 #define ADD(a, b) ((a) + (b))
-/* A NaN in a stays, since nothing compares with it; a NaN in b comes in. */
-#define MAXIMUM(a, b) (((b) > (a)) | ((b) != (b)) ? (b) : (a))
-#define MINIMUM(a, b) (((b) < (a)) | ((b) != (b)) ? (b) : (a))
+/* A NaN in a stays, since nothing compares with it; a NaN in b comes in. No branch of it is hard to predict: the inner choice is
+ * one instruction. */
+#define MAXIMUM(a, b) ((b) != (b) ? (b) : (b) > (a) ? (b) : (a))
+#define MINIMUM(a, b) ((b) != (b) ? (b) : (b) < (a) ? (b) : (a))

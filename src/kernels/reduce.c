@@ -71,13 +71,19 @@ typedef struct {
             const isize count = smaller(GROUP, rows - i);                                                                   \
             isize j = 0;                                                                                                    \
             for (; j + LANES <= width; j += LANES) name##_group(x + i * stride + j, acc + j, count, LANES, stride);         \
-            if (j < width) name##_group(x + i * stride + j, acc + j, count, width - j, stride);                             \
+            UNROLL                                                                                                          \
+            for (isize lanes = LANES / 2; lanes > 0; lanes /= 2)                                                            \
+                if (j + lanes <= width) {                                                                                   \
+                    name##_group(x + i * stride + j, acc + j, count, lanes, stride);                                        \
+                    j += lanes;                                                                                             \
+                }                                                                                                           \
         }                                                                                                                   \
     }                                                                                                                       \
     static void name##_columns(const T *restrict x, ACC *restrict acc, isize rows, isize width, isize stride)               \
     {                                                                                                                       \
         isize fold = width == stride ? FOLD / larger(width, 1) : 0;                                                         \
-        if (fold >= 4 && rows >= 4 * fold) {                                                                                \
+        while (rows < 8 * fold) fold /= 2;                                                                                  \
+        if (fold > 1) {                                                                                                     \
             ACC folded[FOLD];                                                                                               \
             isize glued = fold * width;                                                                                     \
             for (isize j = 0; j < glued; j++) folded[j] = IDENTITY;                                                         \
@@ -234,14 +240,17 @@ DEFINE_CUMSUM(cumsum_f64, double, double)
 #define BEATS_MIN(b, a) (((b) < (a)) | (((b) != (b)) & ((a) == (a))))
 
 #define DEFINE_ARG(name, T, MASK, BEATS, run)                                                                               \
-    /* The first element that equals `value`, or is NaN (only where value is). */                                           \
+    /* The first element that equals `value`, or is NaN (only where value is); one of the n does. */                        \
     static isize name##_find(const T *x, isize n, T value)                                                                  \
     {                                                                                                                       \
         isize i = 0;                                                                                                        \
         for (; i + LANES <= n; i += LANES) {                                                                                \
-            MASK hit = 0;                                                                                                   \
-            for (isize k = 0; k < LANES; k++) hit |= (MASK)((x[i + k] == value) | (x[i + k] != x[i + k]));                  \
-            if (hit) break;                                                                                                 \
+            MASK first = LANES;                                                                                             \
+            for (isize k = 0; k < LANES; k++) {                                                                             \
+                const MASK at = (x[i + k] == value) | (x[i + k] != x[i + k]) ? (MASK)k : (MASK)LANES;                       \
+                first = at < first ? at : first;                                                                            \
+            }                                                                                                               \
+            if (first < LANES) return i + first;                                                                            \
         }                                                                                                                   \
         while (!((x[i] == value) | (x[i] != x[i]))) i++;                                                                    \
         return i;                                                                                                           \
