@@ -47,6 +47,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*softmax[4])(const void *x, void *out, isize rows, isize n) noexcept nogil
         void (*log_softmax[4])(const void *x, void *out, isize rows, isize n) noexcept nogil
         void (*logsumexp[4])(const void *x, void *out, isize rows, isize n) noexcept nogil
+        isize (*positions)(isize k, const int64_t *index, int64_t least, int64_t n, int64_t *out) noexcept nogil
         void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k,
                      isize inner_bytes) noexcept nogil
         void (*take_add[4])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,

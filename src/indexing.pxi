@@ -218,18 +218,27 @@ cdef Array take_along(Array x, Array index, axis, str op):
 
 cdef Array checked_positions(Array index, isize size, str op):
     """Indices as a contiguous row of positions from 0."""
-    cdef Array flat = wrap(tensor_new(INT64, 1, &index.t.size))
-    cdef int64_t *values = <int64_t *> flat.t.data
-    cdef isize i
-    if index.t.size == 0:
-        return flat
-    tensor_copy_out(index.t, values)
-    for i in range(index.t.size):
-        if not -size <= values[i] < size:
-            raise IndexError(f"{op}: {values[i]} is out of range for an axis of size {size}")
-        if values[i] < 0:
-            values[i] += size
+    cdef isize wrong
+    cdef Array flat = row_of_positions(index, -size, size, &wrong)
+    if wrong < index.t.size:
+        raise IndexError(f"{op}: {flat_item(index, wrong)} is out of range for an axis of size {size}")
     return flat
+
+
+cdef Array row_of_positions(Array index, isize least, isize size, isize *wrong):
+    """Indices from `least` to size - 1 as a contiguous row of positions from 0, and the place of the first one outside."""
+    cdef Array flat = wrap(tensor_new(INT64, 1, &index.t.size))
+    cdef Tensor *source
+    wrong[0] = 0
+    if index.t.size:  # an empty index may have any dtype
+        source = contiguous(index.t)
+        wrong[0] = kernels.positions(index.t.size, <int64_t *> source.data, least, size, <int64_t *> flat.t.data)
+        tensor_release(source)
+    return flat
+
+
+cdef object flat_item(Array index, isize i):
+    return reshape(index, (-1,))[i].item()
 
 
 cdef inline void spans(const Tensor *t, int axis, isize *outer, isize *inner) noexcept:

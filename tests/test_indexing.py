@@ -294,3 +294,26 @@ def test_slices_of_every_kind():
         a[::0]
     with pytest.raises(TypeError, match="index: "):
         a[0.5:]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("n", "k", "inner"), [(1, 3_000_000, 1), (3, 40_000, 7), (700, 90_000, 3), (5, 300, 1500), (2000, 100, 33)]
+)
+def test_gradients_of_many_picks(n, k, inner, dtype):
+    """Many numbers added to few places are added accurately; each place gets the sum of the right ones."""
+    rng = np.random.default_rng(0)
+    index, g = rng.integers(-n, n, k), rng.random((k, inner)).astype(dtype)
+    x = corgi.zeros((n, inner), dtype=dtype).tracked()
+    corgi.take(x, index, 0).backward(g)
+    expected = np.zeros((n, inner))
+    np.add.at(expected, index, g.astype(np.float64))
+    np.testing.assert_allclose(x.gradient.numpy(), expected, rtol=2e-7 * (1 if n * inner <= 2048 < k else 50), atol=0)
+
+
+@pytest.mark.parametrize("wrong", [3, -4, 2**63 - 1, -(2**63)])
+def test_index_out_of_range(wrong):
+    index = np.zeros(100, dtype=np.int64)
+    index[[77, 90]] = wrong
+    with pytest.raises(IndexError, match=rf"take: {wrong} is out of range for an axis of size 3$"):
+        corgi.take(corgi.arange(3), index)

@@ -112,6 +112,39 @@ enum { RUN = 2048, LANES = 32 };
         return JOIN(left, right);                                                                                           \
     }
 
+/* Reduction of contiguous rows: name_rows(x, out, rows, n). Rows too short for lanes of their own: a lane takes a row each; the
+ * shortest lengths are constants. Longer rows are runs, which RUN_REDUCTION(name_run, ...) reduces. */
+#define ROW_REDUCTION(name, T, OUT, JOIN)                                                                                   \
+    ALWAYS_INLINE void name##_short_rows(const T *restrict x, OUT *restrict out, isize rows, isize n)                       \
+    {                                                                                                                       \
+        isize i = 0;                                                                                                        \
+        for (; i + LANES <= rows; i += LANES) {                                                                             \
+            T total[LANES];                                                                                                 \
+            for (isize k = 0; k < LANES; k++) total[k] = x[(i + k) * n];                                                    \
+            for (isize c = 1; c < n; c++)                                                                                   \
+                for (isize k = 0; k < LANES; k++) total[k] = JOIN(total[k], x[(i + k) * n + c]);                            \
+            for (isize k = 0; k < LANES; k++) out[i + k] = total[k];                                                        \
+        }                                                                                                                   \
+        for (; i < rows; i++) {                                                                                             \
+            T total = x[i * n];                                                                                             \
+            for (isize c = 1; c < n; c++) total = JOIN(total, x[i * n + c]);                                                \
+            out[i] = total;                                                                                                 \
+        }                                                                                                                   \
+    }                                                                                                                       \
+    static void name##_rows(const T *restrict x, OUT *restrict out, isize rows, isize n)                                    \
+    {                                                                                                                       \
+        if (n == 2)                                                                                                         \
+            name##_short_rows(x, out, rows, 2);                                                                             \
+        else if (n == 3)                                                                                                    \
+            name##_short_rows(x, out, rows, 3);                                                                             \
+        else if (n == 4)                                                                                                    \
+            name##_short_rows(x, out, rows, 4);                                                                             \
+        else if (0 < n && n < LANES)                                                                                        \
+            name##_short_rows(x, out, rows, n);                                                                             \
+        else                                                                                                                \
+            for (isize i = 0; i < rows; i++) out[i] = (OUT)name##_run(x + i * n, n);                                        \
+    }
+
 #define ADD(a, b) ((a) + (b))
 /* A NaN in a stays, since nothing compares with it; a NaN in b comes in. No branch of it is hard to predict: the inner choice is
  * one instruction. */

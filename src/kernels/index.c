@@ -121,6 +121,21 @@ typedef struct {
 DEFINE_ACCUMULATE(float, f32)
 DEFINE_ACCUMULATE(double, f64)
 
+/* positions */
+
+isize KERNEL(positions)(isize k, const int64_t *restrict index, int64_t least, int64_t n, int64_t *restrict out)
+{
+    uint64_t wrong = 0; /* its highest bit: an index is out of range, wherever these differences wrap around */
+    for (isize i = 0; i < k; i++) {
+        const int64_t at = index[i];
+        wrong |= ((uint64_t)at - (uint64_t)least) | ((uint64_t)n - 1 - (uint64_t)at);
+        out[i] = at < 0 ? at + n : at;
+    }
+    if (!(wrong >> 63)) return k;
+    for (isize i = 0;; i++)
+        if (index[i] < least || index[i] >= n) return i;
+}
+
 /* take and its adjoint */
 
 typedef struct {
@@ -167,35 +182,50 @@ void KERNEL(take)(const void *x, const int64_t *index, void *out, isize outer, i
     run_tasks(take_task, &t, blocks_of(rows, t.block), large);
 }
 
-/* A task owns one strip of columns of one outer index, and adds in the order of the index. */
+/* acc[index[j]] += g[j] for rows of `width` columns. */
+#define DEFINE_ADD_ROWS(T, ACC, name)                                                                                       \
+    static void name(const T *restrict g, isize g_row, const int64_t *restrict index, isize k, ACC *restrict acc,           \
+                     isize acc_row, isize width)                                                                            \
+    {                                                                                                                       \
+        if (width == 1)                                                                                                     \
+            for (isize j = 0; j < k; j++) acc[index[j] * acc_row] += (ACC)g[j * g_row];                                     \
+        else                                                                                                                \
+            for (isize j = 0; j < k; j++)                                                                                   \
+                for (isize c = 0; c < width; c++) acc[index[j] * acc_row + c] += (ACC)g[j * g_row + c];                     \
+    }
+
+/* A task owns one strip of columns of one outer index, and adds in the order of the index: many float32 to few places, in
+ * float64. */
 #define DEFINE_TAKE_ADD(T, suffix)                                                                                          \
+    DEFINE_ADD_ROWS(T, T, add_rows_##suffix)                                                                                \
+    DEFINE_ADD_ROWS(T, double, add_rows_wide_##suffix)                                                                      \
     static void take_add_task_##suffix(void *context, isize task)                                                           \
     {                                                                                                                       \
+        enum { FEW = 2048 };                                                                                                \
         const Take *t = context;                                                                                            \
-        const isize strips = blocks_of(t->inner, t->block), inner = t->inner;                                               \
+        const isize strips = blocks_of(t->inner, t->block), inner = t->inner, n = t->n, k = t->k;                           \
         const isize o = task / strips, column = task % strips * t->block, width = smaller(t->block, inner - column);        \
-        const T *restrict g = (const T *)t->x + o * t->k * inner + column;                                                  \
-        T *restrict out = (T *)t->out + o * t->n * inner + column;                                                          \
-        if (width == inner)                                                                                                 \
-            memset(out, 0, t->n * inner * sizeof(T));                                                                       \
-        else                                                                                                                \
-            for (isize i = 0; i < t->n; i++) memset(out + i * inner, 0, width * sizeof(T));                                 \
-        if (inner == 1)                                                                                                     \
-            for (isize j = 0; j < t->k; j++) out[t->index[j]] += g[j];                                                      \
-        else                                                                                                                \
-            for (isize j = 0; j < t->k; j++) {                                                                              \
-                T *restrict row = out + t->index[j] * inner;                                                                \
-                for (isize c = 0; c < width; c++) row[c] += g[j * inner + c];                                               \
-            }                                                                                                               \
+        const T *g = (const T *)t->x + o * k * inner + column;                                                              \
+        T *out = (T *)t->out + o * n * inner + column;                                                                      \
+        if (sizeof(T) < sizeof(double) && n * width <= FEW && k > n) {                                                      \
+            double acc[FEW] = {0};                                                                                          \
+            add_rows_wide_##suffix(g, inner, t->index, k, acc, width, width);                                               \
+            for (isize i = 0; i < n; i++)                                                                                   \
+                for (isize c = 0; c < width; c++) out[i * inner + c] = (T)acc[i * width + c];                               \
+        } else {                                                                                                            \
+            for (isize i = 0; i < (width == inner ? 1 : n); i++)                                                            \
+                memset(out + i * inner, 0, (width == inner ? n * inner : width) * sizeof(T));                               \
+            add_rows_##suffix(g, inner, t->index, k, out, inner, width);                                                    \
+        }                                                                                                                   \
     }                                                                                                                       \
     void KERNEL(take_add_##suffix)(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,           \
                                    isize inner)                                                                             \
     {                                                                                                                       \
-        enum { MIN_STRIP = 32 };                                                                                            \
+        enum { MIN_STRIP = 256 }; /* columns: narrower ones would read and write memory in pieces */                        \
         const bool large = outer * (n + k) * inner >= LARGE;                                                                \
         if (outer * n * inner == 0) return;                                                                                 \
         Take t = {g, index, out, outer, n, k, inner, inner};                                                                \
-        if (large && outer < 16) t.block = smaller(inner, larger(MIN_STRIP, blocks_of(inner, 16)));                         \
+        if (large && outer < 8) t.block = smaller(inner, larger(MIN_STRIP, blocks_of(inner, 8)));                           \
         run_tasks(take_add_task_##suffix, &t, outer * blocks_of(inner, t.block), large);                                    \
     }
 

@@ -9,7 +9,7 @@
 /* ONE: the kernel takes an itemsize or dtypes; ALL: one for each dtype; NUMBERS: all but bool; FLOATS: float32, float64. */
 // clang-format off
 #define KERNEL_LIST(ONE, ALL, NUMBERS, FLOATS)                                                                               \
-    ONE(cast) ONE(fill) ONE(copy) ONE(take)                                                                                  \
+    ONE(cast) ONE(fill) ONE(copy) ONE(positions) ONE(take)                                                                        \
     ALL(select) ALL(max) ALL(min) ALL(argmax) ALL(argmin)                                                                                \
     NUMBERS(sum) NUMBERS(prod) NUMBERS(cumsum) NUMBERS(gemm)                                                                 \
     FLOATS(accumulate) FLOATS(softmax) FLOATS(log_softmax) FLOATS(logsumexp) FLOATS(softmax_cross_entropy)                   \

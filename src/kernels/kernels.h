@@ -70,6 +70,8 @@ typedef struct {
     void (*log_softmax[N_DTYPES])(const void *x, void *out, isize rows, isize n);
     void (*logsumexp[N_DTYPES])(const void *x, void *out, isize rows, isize n);
 
+    /* Indices from `least`, 0 or -n, to n - 1 as positions from 0. Returns the first i whose index is outside, or k. */
+    isize (*positions)(isize k, const int64_t *index, int64_t least, int64_t n, int64_t *out);
     /* take: out (outer, k, inner) = x (outer, n, inner)[:, index, :]; 0 <= index < n is checked by the caller.
      * inner_bytes is inner * itemsize. */
     void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner_bytes);

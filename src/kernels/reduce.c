@@ -23,38 +23,6 @@ typedef struct {
     bool reverse;
 } Reduction;
 
-/* Rows too short for lanes of their own: a lane takes a row each. The shortest lengths are constants. */
-#define SHORT_ROWS(name, T, JOIN)                                                                                           \
-    ALWAYS_INLINE void name##_short_rows(const T *restrict x, T *restrict out, isize rows, isize n)                         \
-    {                                                                                                                       \
-        isize i = 0;                                                                                                        \
-        for (; i + LANES <= rows; i += LANES) {                                                                             \
-            T total[LANES];                                                                                                 \
-            for (isize k = 0; k < LANES; k++) total[k] = x[(i + k) * n];                                                    \
-            for (isize c = 1; c < n; c++)                                                                                   \
-                for (isize k = 0; k < LANES; k++) total[k] = JOIN(total[k], x[(i + k) * n + c]);                            \
-            for (isize k = 0; k < LANES; k++) out[i + k] = total[k];                                                        \
-        }                                                                                                                   \
-        for (; i < rows; i++) {                                                                                             \
-            T total = x[i * n];                                                                                             \
-            for (isize c = 1; c < n; c++) total = JOIN(total, x[i * n + c]);                                                \
-            out[i] = total;                                                                                                 \
-        }                                                                                                                   \
-    }                                                                                                                       \
-    static void name##_rows(const T *restrict x, T *restrict out, isize rows, isize n)                                      \
-    {                                                                                                                       \
-        if (n == 2)                                                                                                         \
-            name##_short_rows(x, out, rows, 2);                                                                             \
-        else if (n == 3)                                                                                                    \
-            name##_short_rows(x, out, rows, 3);                                                                             \
-        else if (n == 4)                                                                                                    \
-            name##_short_rows(x, out, rows, 4);                                                                             \
-        else if (0 < n && n < LANES)                                                                                        \
-            name##_short_rows(x, out, rows, n);                                                                             \
-        else                                                                                                                \
-            for (isize i = 0; i < rows; i++) out[i] = (T)name##_run(x + i * n, n);                                          \
-    }
-
 /* acc[j] = JOIN(acc[j], column j) for rows of `width` columns, `stride` apart. */
 #define COLUMNS(name, T, ACC, IDENTITY, JOIN)                                                                               \
     ALWAYS_INLINE void name##_group(const T *restrict x, ACC *restrict acc, isize rows, isize lanes, isize stride)          \
@@ -138,7 +106,7 @@ typedef struct {
 
 #define DEFINE_REDUCTION(name, T, ACC, IDENTITY, JOIN)                                                                      \
     RUN_REDUCTION(name##_run, T, ACC, IDENTITY, JOIN)                                                                       \
-    SHORT_ROWS(name, T, JOIN)                                                                                               \
+    ROW_REDUCTION(name, T, T, JOIN)                                                                                         \
     COLUMNS(name, T, ACC, IDENTITY, JOIN)                                                                                   \
     REDUCTION(name, T, ACC, IDENTITY, JOIN)
 

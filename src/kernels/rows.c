@@ -16,6 +16,7 @@ enum {
     ROWS_LARGE = 1 << 16, /* elements from which rows are given to the thread pool */
     ROWS_TASK = 1 << 14,  /* about how many elements a task takes */
     STRIP = 512,          /* elements that a narrow bias is repeated to */
+    NARROW = 16,          /* columns of narrow rows */
 };
 
 /* How many rows of n fit a block. */
@@ -49,27 +50,51 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
 #define PLAIN_MAXIMUM(a, b) ((b) > (a) ? (b) : (a)) /* a NaN makes its row NaN through exp, whatever the maximum */
 
 /* What the family shares. shift[i]: the row's maximum, or 0 where it is infinite and `finite` is asked for (as SciPy's
- * logsumexp does: exp(inf) and log(0) then give the limits); e = exp(x - shift); sum[i]: the row's sum of e. */
+ * logsumexp does: exp(inf) and log(0) then give the limits); e = exp(x - shift); sum[i]: the row's sum of e.
+ * Numbers of narrow rows are spread to one for each element, so that all loops are long. */
 #define DEFINE_EXP_ROWS(T, suffix)                                                                                          \
-    RUN_REDUCTION(row_sum_##suffix, T, double, 0, ADD)                                                                      \
-    RUN_REDUCTION(row_max_##suffix, T, T, -(T)INFINITY, PLAIN_MAXIMUM)                                                      \
+    RUN_REDUCTION(row_sum_##suffix##_run, T, double, 0, ADD)                                                                \
+    RUN_REDUCTION(row_max_##suffix##_run, T, T, -(T)INFINITY, PLAIN_MAXIMUM)                                                \
+    ROW_REDUCTION(row_sum_##suffix, T, double, ADD)                                                                         \
+    ROW_REDUCTION(row_max_##suffix, T, T, PLAIN_MAXIMUM)                                                                    \
+    /* y = x - a[row]; y may be x. */                                                                                       \
+    static void subtract_##suffix(const T *x, const T *a, T *y, isize rows, isize n)                                        \
+    {                                                                                                                       \
+        T spread[STRETCH];                                                                                                  \
+        if (n < NARROW) {                                                                                                   \
+            KERNEL(copy)(rows, n, a, 1, 0, spread, n, 1, sizeof(T));                                                        \
+            IVDEP                                                                                                           \
+            for (isize j = 0; j < rows * n; j++) y[j] = x[j] - spread[j];                                                   \
+        } else {                                                                                                            \
+            for (isize i = 0; i < rows; i++) {                                                                              \
+                const T subtrahend = a[i];                                                                                  \
+                IVDEP                                                                                                       \
+                for (isize j = i * n; j < (i + 1) * n; j++) y[j] = x[j] - subtrahend;                                       \
+            }                                                                                                               \
+        }                                                                                                                   \
+    }                                                                                                                       \
     static void exp_rows_##suffix(const T *restrict x, T *restrict e, isize rows, isize n, bool finite, T *restrict shift,  \
                                   double *restrict sum)                                                                     \
     {                                                                                                                       \
-        for (isize i = 0; i < rows; i++) {                                                                                  \
-            T largest = row_max_##suffix(x + i * n, n);                                                                     \
-            shift[i] = finite && isinf(largest) ? 0 : largest;                                                              \
-            for (isize j = i * n; j < (i + 1) * n; j++) e[j] = x[j] - shift[i];                                             \
-        }                                                                                                                   \
+        row_max_##suffix##_rows(x, shift, rows, n);                                                                         \
+        for (isize i = 0; i < rows; i++) shift[i] = finite && isinf(shift[i]) ? 0 : shift[i];                               \
+        subtract_##suffix(x, shift, e, rows, n);                                                                            \
         for (isize j = 0; j < rows * n; j++) e[j] = vm_exp_##suffix(e[j]);                                                  \
-        for (isize i = 0; i < rows; i++) sum[i] = row_sum_##suffix(e + i * n, n);                                           \
+        row_sum_##suffix##_rows(e, sum, rows, n);                                                                           \
     }                                                                                                                       \
     /* e *= 1 / sum, row by row. */                                                                                         \
     static void normalize_##suffix(T *restrict e, isize rows, isize n, const double *restrict sum)                          \
     {                                                                                                                       \
-        for (isize i = 0; i < rows; i++) {                                                                                  \
-            const T scale = (T)(1 / sum[i]);                                                                                \
-            for (isize j = i * n; j < (i + 1) * n; j++) e[j] *= scale;                                                      \
+        T scale[BLOCK_ROWS], spread[STRETCH];                                                                               \
+        for (isize i = 0; i < rows; i++) scale[i] = (T)(1 / sum[i]);                                                        \
+        if (n < NARROW) {                                                                                                   \
+            KERNEL(copy)(rows, n, scale, 1, 0, spread, n, 1, sizeof(T));                                                    \
+            for (isize j = 0; j < rows * n; j++) e[j] *= spread[j];                                                         \
+        } else {                                                                                                            \
+            for (isize i = 0; i < rows; i++) {                                                                              \
+                const T factor = scale[i];                                                                                  \
+                for (isize j = i * n; j < (i + 1) * n; j++) e[j] *= factor;                                                 \
+            }                                                                                                               \
         }                                                                                                                   \
     }
 
@@ -94,11 +119,10 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
             const T *restrict z = (const T *)x + i * n;                                                                     \
             T *restrict y = (T *)out + i * n;                                                                               \
             exp_rows_##suffix(z, y, count, n, true, shift, sum);                                                            \
-            for (isize k = 0; k < count; k++) sum[k] = vm_log_f64(sum[k], false);                                           \
-            for (isize k = 0; k < count; k++) {                                                                             \
-                const T subtrahend = shift[k], log_sum = (T)sum[k];                                                         \
-                for (isize j = k * n; j < (k + 1) * n; j++) y[j] = (z[j] - subtrahend) - log_sum;                           \
-            }                                                                                                               \
+            for (isize k = 0; k < count; k++) sum[k] = vm_log_f64(sum[k], false);                                               \
+            subtract_##suffix(z, shift, y, count, n);                                                                       \
+            for (isize k = 0; k < count; k++) shift[k] = (T)sum[k];                                                         \
+            subtract_##suffix(y, shift, y, count, n);                                                                       \
         }                                                                                                                   \
     }                                                                                                                       \
     static void logsumexp_rows_##suffix(const void *x, void *out, isize rows, isize n)                                      \
@@ -112,13 +136,13 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
             if (n <= STRETCH) {                                                                                             \
                 exp_rows_##suffix(z, e, count, n, true, shift, sum);                                                        \
             } else {                                                                                                        \
-                const T largest = row_max_##suffix(z, n);                                                                   \
+                const T largest = row_max_##suffix##_run(z, n);                                                             \
                 shift[0] = isinf(largest) ? 0 : largest;                                                                    \
                 sum[0] = 0;                                                                                                 \
                 for (isize from = 0; from < n; from += STRETCH) {                                                           \
                     const isize length = smaller(STRETCH, n - from);                                                        \
                     for (isize j = 0; j < length; j++) e[j] = vm_exp_##suffix(z[from + j] - shift[0]);                      \
-                    sum[0] += row_sum_##suffix(e, length);                                                                  \
+                    sum[0] += row_sum_##suffix##_run(e, length);                                                            \
                 }                                                                                                           \
             }                                                                                                               \
             for (isize k = 0; k < count; k++) y[k] = (T)((double)shift[k] + vm_log_f64(sum[k], false));                     \
@@ -168,7 +192,7 @@ enum { MAX_LOSSES = 256 };
                 const T product = t[from + j] * (log_sum - (z[from + j] - shift));                                          \
                 term[j] = t[from + j] == 0 ? 0 : product;                                                                   \
             }                                                                                                               \
-            loss += row_sum_##suffix(term, length);                                                                         \
+            loss += row_sum_##suffix##_run(term, length);                                                                   \
         }                                                                                                                   \
         return loss;                                                                                                        \
     }                                                                                                                       \
