@@ -119,7 +119,7 @@ static void over_rows(rows_fn kernel, const void *x, void *out, isize rows, isiz
             const T *restrict z = (const T *)x + i * n;                                                                     \
             T *restrict y = (T *)out + i * n;                                                                               \
             exp_rows_##suffix(z, y, count, n, true, shift, sum);                                                            \
-            for (isize k = 0; k < count; k++) sum[k] = vm_log_f64(sum[k], false);                                               \
+            for (isize k = 0; k < count; k++) sum[k] = vm_log_f64(sum[k], false);                                           \
             subtract_##suffix(z, shift, y, count, n);                                                                       \
             for (isize k = 0; k < count; k++) shift[k] = (T)sum[k];                                                         \
             subtract_##suffix(y, shift, y, count, n);                                                                       \
