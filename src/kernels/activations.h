@@ -30,9 +30,6 @@
 
 #elif defined(VM_REAL)
 
-/* The upper half of x's digits: products of two such numbers are exact (Dekker 1971). */
-VM_INLINE VM_REAL VM(head)(VM_REAL x) { return VM(from_bits)(VM(bits)(x) & ~(VM_BITS)PICK(0xfffu, 0x7ffffffu)); }
-
 /* Where a factor that is 0 far out is multiplied by x. */
 VM_INLINE VM_REAL VM(bounded)(VM_REAL x) { return VM(clamp)(x, PICK(1e3f, 1e3)); }
 

@@ -203,7 +203,7 @@ enum { MAX_LOSSES = 256 };
         for (isize from = 0; from < n; from += STRIP) {                                                                     \
             const isize length = smaller(STRIP, n - from);                                                                  \
             for (isize j = 0; j < length; j++) term[j] = z[from + j] - shift;                                               \
-            sum += row_sum_##suffix(term, length);                                                                          \
+            sum += row_sum_##suffix##_run(term, length);                                                                    \
         }                                                                                                                   \
         return sum;                                                                                                         \
     }                                                                                                                       \
@@ -266,7 +266,7 @@ enum { MAX_LOSSES = 256 };
         }                                                                                                                   \
         for (isize i = first; i < last; i++) {                                                                              \
             const T s = (T)(c->weight ? c->scale * (double)((const T *)c->weight)[i] : c->scale);                           \
-            const T sum = t ? (T)row_sum_##suffix(t + i * n, n) : 1;                                                        \
+            const T sum = t ? (T)row_sum_##suffix##_run(t + i * n, n) : 1;                                                  \
             if (s == 0) {                                                                                                   \
                 memset(dx + i * n, 0, n * sizeof(T));                                                                       \
             } else if (t) {                                                                                                 \

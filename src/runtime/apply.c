@@ -224,9 +224,7 @@ static void sum_chunk(void *context, isize index)
     const int last = sum->n_operands - 1, bytes = itemsize(sum->dtype);
     const isize start = index * sum->chunk, end = start + sum->chunk < sum->size ? start + sum->chunk : sum->size;
     const bool repeated = sum->operands[last]->size == 1;
-    if (repeated)
-        kernels->gather_strided(end - start < SUM_RUN ? end - start : SUM_RUN, sum->operands[last]->data, 0, constant,
-                                bytes);
+    if (repeated) kernels->fill(end - start < SUM_RUN ? end - start : SUM_RUN, constant, sum->operands[last]->data, bytes);
     double total = 0;
     for (isize i = start; i < end; i += SUM_RUN) {
         isize n = end - i < SUM_RUN ? end - i : SUM_RUN;
