@@ -14,11 +14,12 @@ ctypedef Py_ssize_t isize
 
 cdef extern from "kernels/kernels.h" nogil:
     enum: BOOL, INT64, FLOAT32, FLOAT64, N_DTYPES
+    enum: CONV_FORWARD, CONV_INPUT, CONV_FILTERS, NO_ACTIVATION
     ctypedef void (*pointwise_fn)(isize n, char **args) noexcept nogil
     ctypedef void (*reduce_fn)(const void *x, void *out, isize outer, isize n, isize inner) noexcept nogil
     ctypedef struct Window:
         isize channels, height, width, kernel_h, kernel_w, out_h, out_w
-        isize stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w
+        isize stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups
     ctypedef struct Update:
         int rule
         bint decoupled
@@ -29,6 +30,17 @@ cdef extern from "kernels/kernels.h" nogil:
         void *state[3]
         int64_t step
         double rate, weight_decay, momentum, beta1, beta2, rho, epsilon, initial
+    ctypedef struct Convolution:
+        int which "pass"
+        const Window *window
+        isize images, filters
+        const void *first
+        const void *second
+        void *out
+        int activation
+        const void *y
+        const void *bias
+        void *db
     ctypedef struct Kernels:
         const char *level
         pointwise_fn forward[1][4]
@@ -52,9 +64,13 @@ cdef extern from "kernels/kernels.h" nogil:
                      isize inner_bytes) noexcept nogil
         void (*take_add[4])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,
                             isize inner) noexcept nogil
-        void (*max_pool_index[4])(const Window *w, const void *x, int64_t *index, isize images) noexcept nogil
-        void (*window_sum[4])(const Window *w, const void *x, void *out, isize images) noexcept nogil
-        void (*window_spread[4])(const Window *w, const void *g, void *out, isize images) noexcept nogil
+        isize (*conv_space[4])(const Convolution *c) noexcept nogil
+        void (*conv[4])(const Convolution *c, void *space, isize bytes) noexcept nogil
+        void (*window_sum[4])(const Window *w, const void *x, void *y, isize planes) noexcept nogil
+        void (*window_spread[4])(const Window *w, const void *g, void *out, isize planes) noexcept nogil
+        void (*window_max[4])(const Window *w, const void *x, void *y, isize planes) noexcept nogil
+        void (*max_pick[4])(const Window *w, const void *x, const void *y, const void *v, void *out, isize planes) noexcept nogil
+        void (*max_spread[4])(const Window *w, const void *x, const void *y, const void *g, void *out, isize planes) noexcept nogil
         void (*bias_act[4])(void *z, const void *bias, isize rows, isize n, int activation) noexcept nogil
         void (*bias_act_vjp[4])(const void *g, const void *y, void *dz, void *db, isize rows, isize n,
                                 int activation) noexcept nogil
@@ -144,11 +160,6 @@ cdef extern from "runtime/blas.h" nogil:
     const char *blas_backend()
     const char *blas_library()
     const char *blas_config()
-
-cdef extern from "runtime/conv.h" nogil:
-    int conv_forward(int dtype, const Window *w, isize images, isize filters, const void *x, const void *f, void *y)
-    int conv_input(int dtype, const Window *w, isize images, isize filters, const void *g, const void *f, void *x)
-    int conv_filters(int dtype, const Window *w, isize images, isize filters, const void *x, const void *g, void *f)
 
 cdef extern from *:
     """

@@ -178,12 +178,26 @@ cdef dict ACTIVATIONS = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 ACTIVATIONS.update([(globals()[name], ACTIVATIONS[name]) for name in ("relu", "sigmoid", "tanh")])
 
 
-def dense_reference(x, weight, bias, int activation):
-    """What `dense` computes, in terms of other ops."""
-    z = matmul(x, weight, bias, transpose_b=True)
+cdef int activation_code(activation, str op) except -2:
+    """An activation's number in the kernels; -1 for any other function."""
+    try:
+        code = ACTIVATIONS.get(activation, -1)
+    except TypeError:  # not hashable
+        code = -1
+    if code < 0 and not callable(activation):
+        raise ValueError(f"{op}: expected activation None, 'relu', 'sigmoid', 'tanh' or a function, got {activation!r}")
+    return code
+
+
+cdef Array activated(Array z, int activation):
     if activation == 0:
         return z
     return pointwise(OP_relu if activation == 1 else OP_sigmoid if activation == 2 else OP_tanh, z, None, None)
+
+
+def dense_reference(x, weight, bias, int activation):
+    """What `dense` computes, in terms of other ops."""
+    return activated(matmul(x, weight, bias, transpose_b=True), activation)
 
 
 def dense(x, weight, bias=None, activation=None):
@@ -217,13 +231,7 @@ def dense(x, weight, bias=None, activation=None):
     Array([[3.5, 0. ]], dtype=float64)
     """
     cdef Array a = as_float(x, "dense"), f = as_float(weight, "dense"), b = None
-    cdef int dtype = promoted(a.t.dtype, f.t.dtype), act
-    try:
-        act = ACTIVATIONS.get(activation, -1)
-    except TypeError:  # not hashable
-        act = -1
-    if act < 0 and not callable(activation):
-        raise ValueError(f"dense: expected activation None, 'relu', 'sigmoid', 'tanh' or a function, got {activation!r}")
+    cdef int dtype = promoted(a.t.dtype, f.t.dtype), act = activation_code(activation, "dense")
     if bias is not None:
         b = as_float(bias, "dense")
         dtype = promoted(dtype, b.t.dtype)

@@ -88,10 +88,15 @@ class Conv(Layer):
         """The output for one image or a batch; values that are not an Array take the layer's dtype."""
         if type(x) is not Array:
             x = array(x, self.weight.dtype)
-        y = conv(x, self.weight, self.stride, padding=self.padding, dilation=self.dilation)
-        if self.bias is not None:
-            y = y + reshape(self.bias, (-1, 1, 1))
-        return y if self.activation is None else self.activation(y)
+        return conv(
+            x,
+            self.weight,
+            self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            bias=self.bias,
+            activation=self.activation,
+        )
 
     def __repr__(self) -> str:
         outputs, inputs, *kernel = self.weight.shape

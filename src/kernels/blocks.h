@@ -24,6 +24,14 @@ ALWAYS_INLINE isize smaller(isize a, isize b) { return a < b ? a : b; }
 ALWAYS_INLINE isize larger(isize a, isize b) { return a > b ? a : b; }
 ALWAYS_INLINE isize blocks_of(isize n, isize block) { return (n + block - 1) / block; }
 
+/* The window positions p in [*from, *to) whose element p * stride + offset is inside [0, size); others meet padding. */
+static inline void inside(isize positions, isize stride, isize offset, isize size, isize *from, isize *to)
+{
+    *from = offset < 0 ? smaller(positions, blocks_of(-offset, stride)) : 0;
+    *to = offset < size ? smaller(positions, (size - 1 - offset) / stride + 1) : 0;
+    *to = larger(*from, *to);
+}
+
 static inline void run_tasks(task_fn task, void *context, isize n_tasks, bool large)
 {
     if (large)

@@ -13,7 +13,8 @@
     ALL(select) ALL(max) ALL(min) ALL(argmax) ALL(argmin)                                                                                \
     NUMBERS(sum) NUMBERS(prod) NUMBERS(cumsum) NUMBERS(gemm)                                                                 \
     FLOATS(accumulate) FLOATS(softmax) FLOATS(log_softmax) FLOATS(logsumexp) FLOATS(softmax_cross_entropy)                   \
-    FLOATS(take_add) FLOATS(im2col) FLOATS(col2im) FLOATS(max_pool_index) FLOATS(window_sum) FLOATS(window_spread)           \
+    FLOATS(take_add) FLOATS(conv_space) FLOATS(conv) FLOATS(window_sum) FLOATS(window_spread) FLOATS(window_max)            \
+    FLOATS(max_pick) FLOATS(max_spread)                                                                                      \
     FLOATS(softmax_cross_entropy_vjp) FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(update) FLOATS(sum_squares)
 // clang-format on
 

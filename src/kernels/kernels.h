@@ -29,6 +29,7 @@ typedef struct {
     isize kernel_h, kernel_w;      /* of the window */
     isize out_h, out_w;            /* number of window positions */
     isize stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+    isize groups; /* of channels, each convolved with filters of its own */
 } Window;
 
 /* A step of an optimizer over the n elements of a parameter; settings that the rule does not have are not read. */
@@ -41,6 +42,23 @@ typedef struct {
     int64_t step;         /* 1 for the first */
     double rate, weight_decay, momentum, beta1, beta2, rho, epsilon, initial;
 } Update;
+
+enum { NO_ACTIVATION, RELU, SIGMOID, TANH };
+
+/* A convolution or one of its adjoints.  Images x (images, channels, height, width), filters f (filters, channels / groups,
+ * kernel_h, kernel_w), results y and their cotangents g (images, filters, out_h, out_w).
+ * What is fused with it: y = activation(conv + bias); the adjoints multiply g by the activation's slope at y first. */
+typedef struct {
+    enum { CONV_FORWARD, CONV_INPUT, CONV_FILTERS } pass; /* (x, f) to y; (g, f) to x; (x, g) to f */
+    const Window *window;
+    isize images, filters;
+    const void *first, *second;
+    void *out;
+    int activation;
+    const void *y;    /* of the adjoints, where there is an activation */
+    const void *bias; /* FORWARD: (filters), or NULL */
+    void *db;         /* FILTERS: (filters), the bias's gradient, or NULL */
+} Convolution;
 
 typedef struct {
     const char *level; /* "v2", "v3", "v4" (x86-64) or "baseline" */
@@ -78,15 +96,17 @@ typedef struct {
     /* The adjoint: out (outer, n, inner)[:, index, :] += g (outer, k, inner); out is zeroed by the kernel. */
     void (*take_add[N_DTYPES])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner);
 
-    /* im2col: column (channels * kernel_h * kernel_w, out_h * out_w) of one image; col2im: its adjoint (sums). */
-    void (*im2col[N_DTYPES])(const Window *w, const void *image, void *column);
-    void (*col2im[N_DTYPES])(const Window *w, const void *column, void *image);
-    /* For each of `images` planes (height, width): the flat index in the whole array x (images, height, width) of each
-     * window's maximum (first one; NaN wins; padding never wins). index has shape (images, out_h, out_w). */
-    void (*max_pool_index[N_DTYPES])(const Window *w, const void *x, int64_t *index, isize images);
-    /* Sums of windows over planes (images, height, width) and the adjoint; padding counts as zero. */
-    void (*window_sum[N_DTYPES])(const Window *w, const void *x, void *out, isize images);
-    void (*window_spread[N_DTYPES])(const Window *w, const void *g, void *out, isize images);
+    /* conv_space tells how many bytes of working space conv is to be given. */
+    isize (*conv_space[N_DTYPES])(const Convolution *c);
+    void (*conv[N_DTYPES])(const Convolution *c, void *space, isize bytes);
+    /* Pooling of planes x (planes, height, width) to y (planes, out_h, out_w). Sums of windows and the adjoint; padding counts as
+     * zero. Maxima (NaN wins, padding never does). From each window the element of v at the place of the (first) maximum of x,
+     * and the adjoint, which adds each element of g there. */
+    void (*window_sum[N_DTYPES])(const Window *w, const void *x, void *y, isize planes);
+    void (*window_spread[N_DTYPES])(const Window *w, const void *g, void *out, isize planes);
+    void (*window_max[N_DTYPES])(const Window *w, const void *x, void *y, isize planes);
+    void (*max_pick[N_DTYPES])(const Window *w, const void *x, const void *y, const void *v, void *out, isize planes);
+    void (*max_spread[N_DTYPES])(const Window *w, const void *x, const void *y, const void *g, void *out, isize planes);
 
     /* Built-in product, row-major: c (m, n) = op(a) op(b) + beta * c, beta 0 or 1 (0 does not read c);
      * trans_a: a is stored (k, m) with row length lda, else (m, k); likewise b, (n, k) or (k, n). One thread. */
@@ -94,7 +114,7 @@ typedef struct {
                            isize ldb, int beta, void *c, isize ldc);
     double gemm_leads; /* multiply-adds up to which gemm is quicker than OpenBLAS where neither m nor n is small */
 
-    /* Dense epilogue: z (rows, n) += bias (n), then z = activation(z) (0 none, 1 relu, 2 sigmoid, 3 tanh). bias may be NULL. */
+    /* Dense epilogue: z (rows, n) += bias (n), then z = activation(z). bias may be NULL. */
     void (*bias_act[N_DTYPES])(void *z, const void *bias, isize rows, isize n, int activation);
     /* dz = g * activation'(y) and db (n) = column sums of dz. db may be NULL; dz may be g itself. */
     void (*bias_act_vjp[N_DTYPES])(const void *g, const void *y, void *dz, void *db, isize rows, isize n, int activation);

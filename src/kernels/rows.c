@@ -287,8 +287,6 @@ enum { MAX_LOSSES = 256 };
         run_tasks(cross_entropy_vjp_task_##suffix, &c, rows ? blocks_of(rows, c.rows_per_task) : 0, large);                 \
     }
 
-enum { NO_ACTIVATION, RELU, SIGMOID, TANH };
-
 typedef struct {
     void *z;
     const void *bias;
