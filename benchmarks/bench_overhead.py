@@ -1,8 +1,8 @@
-"""asv: the two ratios that corgi promises (see overhead.py), what single small operations cost, and importing."""
+"""asv: the two ratios that corgi promises (see overhead.py), what single small operations cost, importing, and the disk."""
 
 import corgi
 
-from . import overhead
+from . import footprint, overhead
 
 
 class Addition:
@@ -74,3 +74,8 @@ class Import:
 
     def timeraw_import_numpy(self):
         return "import numpy"
+
+    def track_installed(self):
+        return footprint.size(footprint.files_of("corgi"))
+
+    track_installed.unit = "MB"

@@ -1,6 +1,10 @@
-"""asv: what users do: training steps of small and medium networks, gradients of gradients, long graphs, and their memory."""
+"""asv: what users do: training steps of small and medium networks, gradients of gradients, long graphs, and their memory.
 
-import itertools
+The training steps are the workloads of the comparison with other libraries. Below: peers/.
+"""
+
+import pathlib
+import sys
 
 import numpy as np
 
@@ -9,42 +13,31 @@ from corgi import Model, activation, cost, initializer
 from corgi.layer import Dense
 from corgi.optimizer import Adam, GradientDescent
 
-NETWORKS = {
-    "2-16-2, batch 32": ((2, 16, 2), 32),
-    "64-128-10, batch 64": ((64, 128, 10), 64),
-    "784-512-256-10, batch 128": ((784, 512, 256, 10), 128),
-}
-OPTIMIZERS = {"GradientDescent": lambda: GradientDescent(0.01, momentum=0.9), "Adam": lambda: Adam(0.001)}
+sys.path.append(str(pathlib.Path(__file__).resolve().parent / "peers"))
+import adapter_corgi
+from workloads import BY_NAME, WORKLOADS
 
 
 class Training:
-    """One step of a classifier made of dense layers: forward, backward, update; float32."""
+    """One step: forward, backward, update."""
 
-    params = (list(NETWORKS), list(OPTIMIZERS))
-    param_names = ("network", "optimizer")
+    params = ([w.name for w in WORKLOADS if w.kind != "ops" and w.group == "main"], ["float32", "float64"])
+    param_names = ("network", "dtype")
+    timeout = 120
 
-    def setup(self, network, optimizer):
-        sizes, batch = NETWORKS[network]
-        corgi.seed(0)
-        with corgi.default_dtype("float32"):
-            layers = [
-                Dense(n, m, initializer.he(), activation.softmax if m == sizes[-1] else activation.relu)
-                for n, m in itertools.pairwise(sizes)
-            ]
-        self.model = Model(layers, OPTIMIZERS[optimizer](), cost.cross_entropy)
-        generator = np.random.default_rng(0)
-        self.inputs = corgi.array(generator.normal(size=(batch, sizes[0])), dtype="float32")
-        self.targets = corgi.array(generator.integers(0, sizes[-1], batch))
+    def setup(self, network, dtype):
+        case = adapter_corgi.build(BY_NAME[network], dtype)
+        case.reset()
+        self.step = case.metrics["step"]
 
-    def step(self):
-        self.model.forward(self.inputs)
-        self.model.backward(self.targets)
-        self.model.update()
-
-    def time_step(self, network, optimizer):
+    def time_step(self, network, dtype):
         self.step()
 
-    def track_memory(self, network, optimizer):
+    def peakmem_steps(self, network, dtype):
+        for _ in range(3):
+            self.step()
+
+    def track_memory(self, network, dtype):
         """Most bytes of array memory in use at once."""
         self.step()
         corgi.memory.reset_peak()
@@ -52,6 +45,16 @@ class Training:
         return corgi.memory.stats()["peak"]
 
     track_memory.unit = "bytes"
+
+    def track_allocations(self, network, dtype):
+        """Blocks of memory that a later step takes from the system: none, if the cache holds what a step needs."""
+        for _ in range(2):
+            self.step()
+        before = corgi.memory.stats()["allocations"]
+        self.step()
+        return corgi.memory.stats()["allocations"] - before
+
+    track_allocations.unit = "blocks"
 
 
 class Batches:
@@ -98,27 +101,30 @@ class Fit:
             self.model.fit(self.inputs, self.targets, seed=0, metrics=["accuracy"] if "accuracy" in loop else [])
 
 
-class ConvTraining:
-    """One step of a convolutional network on a batch of 8 x 8 images; float32."""
+class Elementwise:
+    """y = sigmoid(x) * tanh(x) + exp(-x * x) of 4,000,000 float32 elements, and its gradient."""
 
     def setup(self):
-        generator = np.random.default_rng(0)
+        self.calls = adapter_corgi.build(BY_NAME["elementwise_big"], "float32").metrics
 
-        def weights(*shape):
-            return corgi.array(generator.normal(size=shape) * 0.1, dtype="float32").tracked()
+    def time_forward(self):
+        self.calls["forward"]()
 
-        self.images = corgi.array(generator.normal(size=(64, 1, 8, 8)), dtype="float32")
-        self.labels = corgi.array(generator.integers(0, 10, 64))
-        self.parameters = [weights(16, 1, 3, 3), weights(32, 16, 3, 3), weights(10, 128)]
-        self.optimizer = GradientDescent(0.01)
+    def time_backward(self):
+        self.calls["backward"]()
 
-    def time_step(self):
-        first, second, last = self.parameters
-        x = corgi.max_pool(corgi.relu(corgi.conv(self.images, first, padding=1)), 2)
-        x = corgi.max_pool(corgi.relu(corgi.conv(x, second, padding=1)), 2)
-        loss = corgi.softmax_cross_entropy(corgi.matmul(x.reshape(64, -1), last, transpose_b=True), self.labels)
-        loss.backward()
-        self.optimizer.step(self.parameters)
+    def peakmem_backward(self):
+        self.calls["backward"]()
+
+
+class DynamicGraph:
+    """README's loop with a branch in it, forward and backward."""
+
+    def setup(self):
+        self.run = adapter_corgi.build(BY_NAME["dynamic_scalar"], "float32").metrics["run"]
+
+    def time_run(self):
+        self.run()
 
 
 class HigherOrder:

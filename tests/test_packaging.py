@@ -74,6 +74,15 @@ def test_modules_that_are_imported_at_the_first_use(tmp_path):
     assert python(program, tmp_path).splitlines() == ["", "Loader F1 Log", "False"]
 
 
+def test_small_when_installed():
+    """Without NumPy and OpenBLAS; a build with other flags, such as the sanitizers', is another matter."""
+    extension = pathlib.Path(corgi._core.__file__)  # elsewhere than the package where that is installed in editable form
+    if b"__asan_init" in extension.read_bytes():
+        pytest.skip("built with a sanitizer")
+    files = {extension} | {file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".pyi", ".typed")}
+    assert 1e6 < sum(file.stat().st_size for file in files) < 5e6
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/task")
 def test_no_thread_is_started_at_import(tmp_path):
     count = "len(os.listdir('/proc/self/task'))"

@@ -92,10 +92,25 @@ def training(dtype):
     return [w]
 
 
+def network(dtype):
+    """test_training.py has one with convolutions."""
+    corgi.seed(1)
+    layers = [corgi.layer.Dense(n, m, None, "relu", dtype=dtype) for n, m in ((500, 700), (700, 300))]
+    layers.append(corgi.layer.Dense(300, 10, dtype=dtype))
+    model = corgi.Model(layers, corgi.optimizer.Adam(0.001), corgi.cost.softmax_cross_entropy)
+    x, labels = random(400, 500, dtype=dtype), corgi.array(np.arange(400) % 10)
+    for _ in range(3):
+        model.forward(x)
+        model.backward(labels)
+        model.update()
+    return model.parameters()
+
+
+COMPUTATIONS = (convolution, product, batched_products, softmax, elementwise, reductions, training, network)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(
-    "compute", [convolution, product, batched_products, softmax, elementwise, reductions, training], ids=lambda f: f.__name__
-)
+@pytest.mark.parametrize("compute", COMPUTATIONS, ids=lambda f: f.__name__)
 def test_results_do_not_depend_on_the_number_of_threads(compute, dtype):
     results = []
     for n in (1, 2, 3):

@@ -4,7 +4,7 @@
 
 prints Markdown: for every workload corgi's time, each peer's time and how many times as long as corgi's it is, and the share
 of clean runs; then the peak resident memory of each training workload. Of several files the later ones replace rows of the
-earlier. Above: run.py, plot.py.
+earlier. Where the machine is never quiet, --least shows the least times in place of medians. Above: run.py, plot.py.
 """
 
 import argparse
@@ -44,12 +44,14 @@ def split(comparison, key):
         yield adapter, clean, used
 
 
-def medians(comparison, key):
-    """{metric: {adapter: seconds}}"""
+def seconds(comparison, key, least=False):
+    """{metric: {adapter: seconds}}: medians over runs, or the least of all."""
     times = {}
     for adapter, _, used in split(comparison, key):
         for metric in used[0]["seconds"]:
-            times.setdefault(metric, {})[adapter] = statistics.median(run["seconds"][metric] for run in used)
+            found = [run["seconds"][metric] for run in used]
+            time = min(t["least"] for t in found) if least else statistics.median(t["median"] for t in found)
+            times.setdefault(metric, {})[adapter] = time
     return times
 
 
@@ -58,11 +60,11 @@ def peaks(comparison, key):
     return {adapter: statistics.median(run["peak_mb"] for run in used) for adapter, _, used in split(comparison, key)}
 
 
-def duration(seconds):
+def duration(time):
     for unit, factor in (("s", 1), ("ms", 1e3), ("us", 1e6)):
-        if seconds * factor >= 1:
-            return f"{digits(seconds * factor)} {unit}"
-    return f"{digits(seconds * 1e9)} ns"
+        if time * factor >= 1:
+            return f"{digits(time * factor)} {unit}"
+    return f"{digits(time * 1e9)} ns"
 
 
 def digits(x):
@@ -74,7 +76,7 @@ def lines(comparison, key):
     """What run.py shows of a workload: for each adapter its figures, their spread, clean runs, memory, error."""
     for adapter, clean, used in split(comparison, key):
         total = len(comparison["results"][key][adapter])
-        times = {metric: [run["seconds"][metric] for run in used] for metric in used[0]["seconds"]}
+        times = {metric: [run["seconds"][metric]["median"] for run in used] for metric in used[0]["seconds"]}
         shown = ", ".join(
             f"{metric} {duration(statistics.median(t))} (+-{(max(t) / min(t) - 1) * 50:.0f}%)" for metric, t in times.items()
         )
@@ -97,7 +99,7 @@ def title(key, metric):
     return text + (", float64" if dtype == "float64" else "")
 
 
-def tables(comparison):
+def tables(comparison, least=False):
     """The lines of two Markdown tables: times, and memory."""
     results = comparison["results"]
     adapters = [a for a in ORDER if any(a in runs for runs in results.values())]
@@ -106,7 +108,7 @@ def tables(comparison):
     for key in results:
         counts = [(len(clean), len(results[key][adapter])) for adapter, clean, _ in split(comparison, key)]
         clean = f"{sum(c for c, _ in counts)}/{sum(n for _, n in counts)}"
-        for metric, times in medians(comparison, key).items():
+        for metric, times in seconds(comparison, key, least).items():
             ours = times.get("corgi")
             calls = CHAIN_OPS if key.startswith("chain") else 1
             cells = [cell(times.get(adapter), ours, calls) for adapter in adapters]
@@ -120,20 +122,22 @@ def tables(comparison):
         yield from table(["peak resident memory", *titles], memory)
 
 
-def cell(seconds, ours, calls):
-    if seconds is None:
+def cell(time, ours, calls):
+    if time is None:
         return ""
-    text = duration(seconds / calls)
-    return text if ours in (None, seconds) else f"{text} ({digits(seconds / ours)} x)"
+    text = duration(time / calls)
+    return text if ours in (None, time) else f"{text} ({digits(time / ours)} x)"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=pathlib.Path)
-    comparison = load(parser.parse_args().files)
+    parser.add_argument("--least", action="store_true", help="the least times, which other processes disturb least")
+    options = parser.parse_args()
+    comparison = load(options.files)
     meta = comparison["meta"]
     print(f"{meta['date']}, {meta['threads']} threads, Python {meta['python']}, {meta['machine']}", end="\n\n")
-    print(*tables(comparison), sep="\n")
+    print(*tables(comparison, options.least), sep="\n")
 
 
 if __name__ == "__main__":
