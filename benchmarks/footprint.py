@@ -3,7 +3,8 @@
     python benchmarks/footprint.py
 
 imports each library in fresh interpreters, in turn, and adds up the files of its distribution, alone and with all that it
-requires. Imports are warm: a first one, which reads the files from the disk, is not counted. Times are the least of the rounds.
+requires. Imports are warm: a first one, which reads the files from the disk, is not counted. Times are the least of all
+rounds.
 """
 
 import argparse

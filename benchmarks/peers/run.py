@@ -167,21 +167,31 @@ def run(adapter, name, dtype, options):
     raise RuntimeError(f"{adapter} failed on {name} in {dtype}:\n{done.stderr}")
 
 
+@contextlib.contextmanager
+def turn(options):
+    """Two comparisons at a time would spoil both: they take turns."""
+    if options.check:
+        yield
+        return
+    with open(options.lock, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def rounds(w, dtype, options, allowed):
     """For each adapter that has the workload, its runs."""
     runs = {adapter: [] for adapter in options.adapters}
     for number in range(1 if options.check else options.rounds + EXTRA_ROUNDS):
-        for adapter in list(runs):
-            clean = sum(found["foreign"] <= allowed for found in runs[adapter])
-            if clean >= min(3, options.rounds) and number >= options.rounds:
-                continue
-            with open(options.lock, "a") as file:  # two comparisons at a time would spoil both: they take turns
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with turn(options):
+            for adapter in list(runs):
+                clean = sum(found["foreign"] <= allowed for found in runs[adapter])
+                if number >= options.rounds and clean >= min(3, options.rounds):
+                    continue
                 found = run(adapter, w.name, dtype, options)
-            if found is None:
-                del runs[adapter]
-            else:
-                runs[adapter].append(found)
+                if found is None:
+                    del runs[adapter]
+                else:
+                    runs[adapter].append(found)
     return runs
 
 
