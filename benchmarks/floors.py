@@ -2,20 +2,21 @@
 
     python benchmarks/floors.py
 
-measures three floors, and prints corgi's times beside them. Nothing can be faster than
+measures three floors, and prints corgi's times beside them:
 
 - a call: what Python takes for `x + y` of two numbers of a C type that makes a new object (complex), the least that an
   operator of an extension costs;
-- bytes / bandwidth: a copy (NumPy's copyto) that moves as many bytes in all, so that it uses the same level of the CPU's
-  caches; above PARALLEL bytes with as many threads as corgi uses;
+- bytes / bandwidth: a copy (NumPy's copyto; for a sum a search, C's memchr) that moves as many bytes in all, so that it
+  uses the same level of the CPU's caches; above PARALLEL bytes with as many threads as corgi uses;
 - flops / peak: the highest rate at which any product of matrices ran, in NumPy or in corgi.
 
-A training step's floor is that of its products and of the traffic of its optimizer. Times are the least of rounds in
-which corgi and its floor take turns, since floors are. Below: peers/, for the training steps.
+A training step's floor is that of its products and of the traffic of its optimizer. Times are the least of many short
+rounds, some of which no other process disturbs. Below: peers/, for the training steps.
 """
 
 import argparse
 import concurrent.futures
+import ctypes
 import functools
 import operator
 import pathlib
@@ -33,12 +34,15 @@ from report import duration
 from workloads import WORKLOADS
 
 PARALLEL = 16_000_000
-ROUND_SECONDS = 0.02
+ROUND_SECONDS = 0.002  # short, and many of them: some are not interrupted
+ROUNDS = 100
 TRAFFIC = {"sgd": 3, "momentum": 5, "adam": 7}  # arrays of a parameter's size that an optimizer's step reads and writes
 DTYPES = ("float32", "float64")
+memchr = ctypes.CDLL(None).memchr
+memchr.argtypes = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
 
 
-def least(*calls, rounds=15):
+def least(*calls, rounds=ROUNDS):
     """Least seconds of each call, over rounds in which all take their turn."""
     timers = [timeit.Timer("call()", globals={"call": call}) for call in calls]
     numbers = [max(1, int(ROUND_SECONDS / max(1e-8, min(timer.repeat(3, 1))))) for timer in timers]
@@ -54,30 +58,37 @@ def call_seconds():
     """Of an operator that makes a new object, in a loop whose own cost is taken off."""
     names = {"x": 1.5 + 2j, "y": 2.5 + 1j}
     both, alone = (timeit.Timer(statement, globals=names) for statement in ("x + y; x + y", "x + y"))
-    number = 200_000
-    return min(both.repeat(15, number)) / number - min(alone.repeat(15, number)) / number
+    number = 20_000
+    return min(both.repeat(ROUNDS, number)) / number - min(alone.repeat(ROUNDS, number)) / number
 
 
-def copier(size):
+def split(function, size):
+    """A call of function(part) for the whole of `size` bytes, or for parts in as many threads as corgi uses."""
+    threads = corgi.get_num_threads() if size >= PARALLEL else 1
+    parts = [slice(size * i // threads, size * (i + 1) // threads) for i in range(threads)]
+    if threads == 1:
+        return partial(function, *parts)
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+    return lambda: list(pool.map(function, parts))
+
+
+def copying(size):
     """A function that moves `size` bytes in all: half of them read, half written."""
     source, target = np.ones(size // 2, np.uint8), np.empty(size // 2, np.uint8)
-    threads = corgi.get_num_threads() if size >= PARALLEL else 1
-    if threads == 1:
-        return partial(np.copyto, target, source)
-    pool = concurrent.futures.ThreadPoolExecutor(threads)
-    parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
+    return split(lambda part: np.copyto(target[part], source[part]), size // 2)
 
-    def copy():
-        for future in [pool.submit(np.copyto, *part) for part in parts]:
-            future.result()
 
-    return copy
+def reading(size):
+    """A function that reads `size` bytes, in search of one that is not there."""
+    source = np.ones(size, np.uint8)
+    return split(lambda part: memchr(source.ctypes.data + part.start, 0, part.stop - part.start), size)
 
 
 @functools.cache
-def copy_seconds(size):
-    """Without what calling NumPy costs."""
-    seconds, calling = least(copier(size), copier(2))
+def moving_seconds(size, written=True):
+    """Without what the call costs."""
+    move = copying if written else reading
+    seconds, calling = least(move(size), move(2))
     return max(0.0, seconds - calling)
 
 
@@ -85,10 +96,10 @@ def copy_seconds(size):
 def flop_rate(dtype):
     """The most flops in a second that a product reached."""
     best = 0.0
-    for n in (512, 1024, 2048):
+    for n in (256, 512, 1024, 2048):
         a, b = np.random.default_rng(0).standard_normal((2, n, n)).astype(dtype)
         calls = partial(operator.matmul, a, b), partial(operator.matmul, corgi.array(a), corgi.array(b))
-        best = max(best, 2 * n**3 / min(least(*calls, rounds=7)))
+        best = max(best, 2 * n**3 / min(least(*calls, rounds=10)))
     return best
 
 
@@ -102,9 +113,10 @@ def rows(sizes):
         for dtype in DTYPES:
             for n in sizes:
                 inputs = [corgi.array(generator.uniform(0.1, 0.9, n), dtype) for _ in range(arrays)]
-                moved = (arrays + (name != "sum")) * n * inputs[0].dtype.itemsize
+                written = name != "sum"
+                moving = moving_seconds((arrays + written) * inputs[0].nbytes, written)
                 (ours,) = least(partial(function, *inputs))
-                yield f"{name}, {n:,}, {dtype}", ours, call_seconds() + copy_seconds(moved), "call + bytes"
+                yield f"{name}, {n:,}, {dtype}", ours, call_seconds() + moving, "call + bytes"
     for dtype in DTYPES:
         for n in (16, 64, 256, 1024):
             inputs = [corgi.array(generator.standard_normal((n, n)), dtype) for _ in "ab"]
@@ -118,9 +130,9 @@ def steps():
         for dtype in w.dtypes:
             case = adapter_corgi.build(w, dtype)
             case.reset()
-            (ours,) = least(case.metrics["step"])
+            (ours,) = least(case.metrics["step"], rounds=30)
             size = sum(p.nbytes for p in w.arrays(dtype)[0])
-            floor = w.flops / flop_rate(dtype) + copy_seconds(TRAFFIC[w.optimizer[0]] * size)
+            floor = w.flops / flop_rate(dtype) + moving_seconds(TRAFFIC[w.optimizer[0]] * size)
             yield f"step of {w.name}, {dtype}", ours, floor, "flops + optimizer's bytes"
 
 
@@ -131,7 +143,8 @@ def main():
     print(f"{corgi.get_num_threads()} threads\n\n| floor | |\n|---|---|")
     print(f"| a call | {duration(call_seconds())} |")
     for size in (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000):
-        print(f"| bandwidth, {size / 1e6:g} MB | {size / copy_seconds(size) / 1e9:.3g} GB/s |")
+        copied, read = (size / moving_seconds(size, written) / 1e9 for written in (True, False))
+        print(f"| bandwidth, {size / 1e6:g} MB | {copied:.3g} GB/s copied, {read:.3g} GB/s read |")
     for dtype in DTYPES:
         print(f"| products, {dtype} | {flop_rate(dtype) / 1e9:.3g} GFLOP/s |")
     print("\n| what | corgi | floor | corgi / floor | bound by |\n|---|---|---|---|---|")
