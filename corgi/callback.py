@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from corgi._core import Array, assign
 from corgi.atomic import replaced
 from corgi.layer.base import Layer
+from corgi.schedule import Schedule as Factors
 
 if TYPE_CHECKING:
     from corgi.training import Run
@@ -327,22 +328,23 @@ class Checkpoint(Callback):
 
 
 class Schedule(Callback):
-    """Set the optimizer's learning rate as training goes on.
+    """Set the optimizer's learning rate as training goes on, by the epoch, or by what comes out.
+
+    A schedule by the step is the optimizer's own: ``Adam(1e-3, schedule=corgi.schedule.Cosine(1000))``.
 
     Parameters
     ----------
-    rule : callable, or object with a method step
-        A function: ``rule(n)`` gives the learning rate of epoch n, or of step n, which are counted from 0. An object, such
-        as a scheduler, sets the rate itself: ``rule.step()`` is called after every epoch, or step.
-    per_step : bool
-        Whether a rule is for steps, that is batches, instead of epochs.
+    rule : callable, or object with a method report or step
+        A function: ``rule(epoch)`` gives the learning rate of an epoch, counted from 0. A `corgi.schedule.Plateau` that the
+        optimizer has: it is told the monitored figure after every epoch. Or another scheduler that sets the rate itself:
+        ``rule.step()`` is called after every epoch, or ``rule.step(figure)`` with `monitor`.
     monitor : str, optional
-        Name of the figure that is passed on after an epoch, ``rule.step(figure)``, for schedulers that look at it.
+        Name of the figure; for ``report`` by default 'val_loss', or 'loss' without a validation.
 
     Raises
     ------
     TypeError, ValueError
-        If the rule is neither, or an option is not one; in the training, if there is no such figure.
+        If the rule is none of these; in the training, if there is no such figure.
 
     Examples
     --------
@@ -351,39 +353,35 @@ class Schedule(Callback):
     >>> schedule = corgi.callback.Schedule(lambda epoch: 0.5 / 2**epoch)
     >>> model.fit([[1.0]], [[1.0]], epochs=3, callbacks=[schedule])["rate"]
     [0.5, 0.25, 0.125]
+    >>> plateau = corgi.schedule.Plateau(0.5, patience=2)
+    >>> model.optimizer = corgi.optimizer.Adam(0.1, schedule=plateau)
+    >>> history = model.fit([[1.0]], [[1.0]], epochs=3, callbacks=[corgi.callback.Schedule(plateau)])
     """
 
-    def __init__(self, rule: Any, *, per_step: bool = False, monitor: str | None = None) -> None:
-        self._steps_itself = callable(getattr(rule, "step", None))
-        if not self._steps_itself and not callable(rule):
-            raise TypeError(f"Schedule: expected a function or an object with a method step, got {type(rule).__name__}")
-        if monitor is not None and (per_step or not self._steps_itself):
-            raise ValueError("Schedule: expected an object with a method step, called after epochs, with monitor")
-        self.rule, self.per_step = rule, per_step
-        self._monitor = None if monitor is None else Monitor(self, monitor, None)
+    def __init__(self, rule: Any, *, monitor: str | None = None) -> None:
+        self._told = next((name for name in ("report", "step") if callable(getattr(rule, name, None))), None)
+        if isinstance(rule, type) or (self._told is None and not callable(rule)):
+            kind = f"the class {rule.__name__}" if isinstance(rule, type) else type(rule).__name__
+            raise TypeError(f"Schedule: expected a function, or an object with a method report or step, got {kind}")
+        if self._told is None and isinstance(rule, Factors):
+            raise TypeError(f"Schedule: expected a function of the epoch; give {rule!r} to the optimizer, as schedule=")
+        if self._told is None and monitor is not None:
+            raise ValueError("Schedule: expected no monitor with a function of the epoch")
+        self.rule = rule
+        self._monitor = Monitor(self, monitor, None)
 
     def on_epoch_begin(self, run: Run) -> None:
-        """Set the rate of the epoch, or of the first step."""
-        if not self._steps_itself and (not self.per_step or not run.step):
-            self._set(run, run.step if self.per_step else run.epoch)
-
-    def on_batch_end(self, run: Run) -> None:
-        """Set the rate of the next step."""
-        if not self.per_step:
-            return
-        if self._steps_itself:
-            self.rule.step()
-        else:
-            self._set(run, run.step)
-
-    def _set(self, run: Run, number: int) -> None:
-        optimizer: Any = run.model.optimizer
-        optimizer.learning_rate = float(self.rule(number))
+        """Set the rate of the epoch."""
+        if self._told is None:
+            optimizer: Any = run.model.optimizer
+            optimizer.learning_rate = float(self.rule(run.epoch))
 
     def on_epoch_end(self, run: Run) -> None:
-        """Let a scheduler set the rate of the next epoch."""
-        if self._steps_itself and not self.per_step:
-            self.rule.step(*([] if self._monitor is None else [self._monitor.value(run)]))
+        """Tell a scheduler."""
+        if self._told == "report" or (self._told == "step" and self._monitor.name is not None):
+            getattr(self.rule, self._told)(self._monitor.value(run))
+        elif self._told == "step":
+            self.rule.step()
 
 
 class Log(Callback):

@@ -20,7 +20,7 @@ class History(dict[str, list[float]]):
     """The figures of a training, a list for each name with one number for each complete epoch.
 
     The names are 'loss' and those of the metrics, each also with 'val\\_' in front if there is a validation; 'rate', the
-    learning rate at the end of the epoch; and 'seconds', the time of the epoch with its validation.
+    learning rate of the epoch's last step; and 'seconds', the time of the epoch with its validation.
 
     Attributes
     ----------

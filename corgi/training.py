@@ -134,8 +134,8 @@ def fit(
                     model.eval()
                     found = _judge(model, held_out, measures, "fit")
                     figures |= {f"val_{name}": value for name, value in found.items()}
-                if (rate := getattr(model.optimizer, "learning_rate", None)) is not None:
-                    figures["rate"] = float(rate)
+                if hasattr(model.optimizer, "rate"):  # optimizers of another make may have none
+                    figures["rate"] = model.optimizer.rate()
                 figures["seconds"] = time.perf_counter() - start
                 with interruption.later():
                     run.figures = figures

@@ -207,23 +207,26 @@ def test_replaced_keeps_links_and_extensions(tmp_path, monkeypatch):
 # ---- schedules
 
 
-def test_schedules():
+def test_a_rate_for_every_epoch():
     rates = []
     note = LambdaCallback(on_batch_end=lambda run: rates.append(run.model.optimizer.learning_rate))
     x = [[1.0]] * 4
-    counting().fit(x, x, epochs=2, batch_size=2, callbacks=[note, Schedule(lambda epoch: 1 / (1 + epoch))])
-    assert rates == [1.0, 1.0, 0.5, 0.5]
-    rates.clear()
-    history = counting().fit(
-        x, x, epochs=2, batch_size=2, callbacks=[note, Schedule(lambda step: 1 / (1 + step), per_step=True)]
-    )
-    assert rates == [1.0, 1 / 2, 1 / 3, 1 / 4] and history["rate"] == [1 / 3, 1 / 5]  # that of the next step
+    history = counting().fit(x, x, epochs=2, batch_size=2, callbacks=[note, Schedule(lambda epoch: 1 / (1 + epoch))])
+    assert rates == [1.0, 1.0, 0.5, 0.5] and history["rate"] == [1.0, 0.5]
     rates.clear()
     counting().fit(x, x, epochs=3, batch_size=2, callbacks=[Schedule(lambda epoch: epoch), note], initial_epoch=2)
     assert rates == [2.0, 2.0]
 
 
-def test_schedulers():
+def test_plateau():
+    for figures, options in [({"val_loss": [3.0, 4.0, 5.0, 1.0]}, {}), ({"f1": [3.0, 4.0, 5.0, 1.0]}, {"monitor": "f1"})]:
+        plateau = corgi.schedule.Plateau(0.5, patience=1)
+        model = Model(Counter(), GradientDescent(0.125, schedule=plateau), cost.mse)
+        _, history = train([Scripted(**figures), Schedule(plateau, **options)], 4, model)
+        assert history["rate"] == [0.125, 0.125, 0.125, 0.0625]
+
+
+def test_schedulers_that_set_the_rate_themselves():
     class Scheduler:
         def __init__(self, optimizer):
             self.optimizer, self.given = optimizer, []
@@ -232,17 +235,11 @@ def test_schedulers():
             self.given.append(metric)
             self.optimizer.learning_rate /= 2
 
-    x = [[1.0]] * 4
-    for options, given in [
-        ({}, [(), ()]),
-        ({"per_step": True}, [(), (), (), ()]),
-        ({"monitor": "figure"}, [(3.0,), (4.0,)]),
-    ]:
+    for options, given in [({}, [(), ()]), ({"monitor": "figure"}, [(3.0,), (4.0,)])]:
         model = counting()
         scheduler = Scheduler(model.optimizer)
-        callbacks = [Scripted(figure=[3.0, 4.0]), Schedule(scheduler, **options)]
-        model.fit(x, x, epochs=2, batch_size=2, callbacks=callbacks)
-        assert scheduler.given == given and model.optimizer.learning_rate == 0.125 / 2 ** len(given)
+        train([Scripted(figure=[3.0, 4.0]), Schedule(scheduler, **options)], 2, model)
+        assert scheduler.given == given and model.optimizer.learning_rate == 0.125 / 4
 
 
 # ---- writing down

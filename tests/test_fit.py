@@ -251,6 +251,18 @@ def test_resuming_a_loader_within_fit():
         assert same(values(first), values(whole)), stop
 
 
+def test_the_rate_is_the_one_in_force():
+    model = classifier(optimizer=GradientDescent(0.1, schedule=corgi.schedule.Exponential(0.5)))
+    assert model.fit(X, Y, epochs=2, batch_size=25)["rate"] == pytest.approx([0.05, 0.0125])
+
+    class Own:
+        def step(self, parameters):
+            for parameter in parameters:
+                parameter.gradient = None
+
+    assert "rate" not in classifier(optimizer=Own()).fit(X, Y)
+
+
 # ---- when it ends early
 
 
@@ -414,7 +426,7 @@ log = []
 note = corgi.callback.LambdaCallback(on_batch_end=lambda run: log.append(run.step))
 loader = corgi.data.Loader((x, y), 32, shuffle=True, prefetch=int(sys.argv[1]))
 history = model.fit(loader, epochs=10**6, callbacks=[note])
-steps = {moments.steps for moments in model.optimizer.state.values()}
+steps = {memory["steps"] for memory in model.optimizer.state.values()}
 assert len(steps) == 1 and steps <= {len(log), len(log) + 1}, (steps, len(log))
 assert np.isfinite(model.evaluate(x, y)["loss"])
 print(history.stopped.startswith("interrupted in epoch "))
