@@ -3,6 +3,7 @@
 The training steps are the workloads of the comparison with other libraries. Below: peers/.
 """
 
+import itertools
 import pathlib
 import sys
 
@@ -55,6 +56,28 @@ class Training:
         return corgi.memory.stats()["allocations"] - before
 
     track_allocations.unit = "blocks"
+
+
+class OptimizerStep:
+    """One step of each optimizer for the parameters of a network, their gradients being there; float32."""
+
+    params = (
+        [(2, 16, 2), (784, 512, 256, 10)],
+        ["GradientDescent", "Adam", "AdamW", "RMSProp", "Adagrad", "Adadelta", "Lion", "Adam, clipped"],
+    )
+    param_names = ("sizes", "optimizer")
+
+    def setup(self, sizes, optimizer):
+        shapes = [shape for n, m in itertools.pairwise(sizes) for shape in ((m, n), (m,))]
+        self.parameters = [corgi.full(shape, 0.5, "float32").tracked() for shape in shapes]
+        self.gradients = [corgi.full(shape, 0.01, "float32") for shape in shapes]
+        options = {"clip_norm": 1e-3} if "clipped" in optimizer else {}
+        self.optimizer = getattr(corgi.optimizer, optimizer.partition(",")[0])(0.001, **options)
+
+    def time_step(self, sizes, optimizer):
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.gradient = gradient
+        self.optimizer.step(self.parameters)
 
 
 class Batches:
