@@ -98,12 +98,23 @@ cdef class UpdateRule:
         self.u.initial = settings.get("initial", 0)
 
 
+cdef int run_rule(Update *u, Array p, Array g) except -1:
+    """Give p what the rule makes of it and of g, an array of its shape and dtype."""
+    cdef Array value = p if p.t.contiguous else wrap(contiguous(p.t))
+    g = wrap(contiguous(g.t))
+    cdef Tensor *t = step_target(p)
+    u.n, u.p, u.g, u.out = t.size, value.t.data, g.t.data, t.data
+    kernels.update[t.dtype](u)
+    give_values(p, t)
+    return 0
+
+
 cdef int give_step(Array p, UpdateRule rule, dict state, double factor) except -1:
     """One step of one parameter. All that can fail comes before anything changes."""
     cdef Update u = rule.u
-    cdef Array g = wrap(contiguous((<Array> <object> p.node.gradient).t))
     cdef dict memory = None
     cdef int i
+    u.rate *= factor
     if rule.states:
         memory = state.get(p)
         if memory is None:
@@ -111,12 +122,7 @@ cdef int give_step(Array p, UpdateRule rule, dict state, double factor) except -
         u.step = <int64_t> memory["steps"] + 1
         for i in range(len(rule.states)):
             u.state[i] = own_state(p, memory, <str> rule.states[i], rule.op).t.data
-    cdef Tensor *t = step_target(p)
-    cdef Array old = wrap(contiguous(p.t))
-    u.n, u.p, u.g, u.out = t.size, old.t.data, g.t.data, t.data
-    u.rate *= factor
-    kernels.update[t.dtype](&u)
-    give_values(p, t)
+    run_rule(&u, p, <Array> <object> p.node.gradient)
     if memory is not None:
         memory["steps"] = u.step
         state[p] = memory
@@ -160,7 +166,7 @@ def optimizer_step(list parameters not None, dict rules not None, dict state not
     for parameter in parameters:
         require_float(handle(parameter, common.op), common.op)
     for parameter in parameters:
-        p = <Array> parameter
+        p = handle(parameter, common.op)
         if p.node != NULL and p.node.gradient != NULL:
             rule = common if len(rules) == 1 else rules.get(p, common)
             give_step(p, rule, state, factor)
@@ -178,18 +184,12 @@ def average_step(list averages not None, list parameters not None, double rate):
     Array([0.25, 0.5 ], dtype=float64)
     """
     cdef Update u
-    cdef Array average, value, old
-    cdef Tensor *t
+    cdef Array average, value
     memset(&u, 0, sizeof(u))
     u.rule, u.rate = UPDATE_average, rate
     for target, parameter in zip(averages, parameters, strict=True):
         average, value = require_twins(target, parameter, "average_step")
-        value = wrap(contiguous(value.t))
-        t = step_target(average)
-        old = wrap(contiguous(average.t))
-        u.n, u.p, u.g, u.out = t.size, old.t.data, value.t.data, t.data
-        kernels.update[t.dtype](&u)
-        give_values(average, t)
+        run_rule(&u, average, value)
 
 
 def exchange(first, second):
