@@ -9,7 +9,6 @@ A function of one's own does as well. Schedules are multiplied with ``*``, and `
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -128,7 +127,8 @@ class StepDecay(Schedule):
         self.factor = factor
 
     def __call__(self, step: int) -> float:
-        return self.factor ** (step // self.steps if isinstance(self.steps, int) else bisect.bisect_right(self.steps, step))
+        stairs = step // self.steps if isinstance(self.steps, int) else sum(first <= step for first in self.steps)
+        return self.factor**stairs
 
 
 class Exponential(Schedule):
