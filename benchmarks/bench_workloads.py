@@ -216,3 +216,26 @@ class Digits:
             self.model.forward(images)
             self.model.backward(labels)
             self.model.update()
+
+
+class Fit:
+    """A curve of four parameters through noisy data."""
+
+    params = [20, 1000, 100_000]
+    param_names = ["data"]
+
+    def setup(self, data):
+        self.x = np.linspace(0, 4, data)
+        self.y = 2.5 * np.exp(-1.3 * self.x) + 0.5 * np.sin(3 * self.x) + np.random.default_rng(0).normal(0, 0.05, data)
+
+    def time_curve_fit(self, data):
+        f = lambda x, a, b, c, d: a * corgi.exp(-b * x) + c * corgi.sin(d * x)  # noqa: E731
+        corgi.curve_fit(f, self.x, self.y, [1.0, 1.0, 1.0, 2.8])
+
+
+class Minimize:
+    """Rosenbrock's function of 100 variables."""
+
+    def time_minimize(self):
+        f = lambda x: corgi.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)  # noqa: E731
+        corgi.minimize(f, np.resize([-1.2, 1.0], 100))

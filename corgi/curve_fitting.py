@@ -212,7 +212,7 @@ def curve_fit(
     if not np.isfinite(data.numpy()).all():
         raise ValueError("curve_fit: expected finite data y, got NaN or infinity among them")
     if isinstance(x, (list, tuple)) or hasattr(x, "__array__"):
-        x = _as_array(x)
+        x = _as_array(x).detach()
     weighted = _weighting(data, sigma)
     fewest, most = _parameters_of(f)
     if p0 is None:

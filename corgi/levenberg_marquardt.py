@@ -57,7 +57,7 @@ def levenberg_marquardt(
     """Minimize norm(r(x)) in a trust region norm(D (x - current)) <= radius, as J. J. More's Algorithm 7.1 (1978) does.
 
     D is made of the largest norms yet of the Jacobian's columns, which makes the method invariant under changes of the
-    parameters' units. Tests and constants are those of MINPACK's lmder.
+    parameters' units. What is not said otherwise is as in MINPACK's lmder, down to the constants.
 
     Raises
     ------
@@ -123,14 +123,20 @@ def levenberg_marquardt(
                         actual = -1.0
             quality = actual / predicted if predicted > 0 else -1.0
             if quality <= 0.25:
-                factor = 0.5 if actual >= 0 else 0.5 * slope / (slope + 0.5 * actual)
-                radius = max(0.1, factor if actual > -1 else 0.0) * min(radius, 10 * length)
+                radius = _shortening(actual, slope) * min(radius, 10 * length)
             elif quality >= 0.75 or newton:
                 radius = max(radius, 2 * length) if clipped else 2 * length
             if not clipped and max(abs(actual), predicted) <= least_change and quality <= 2:
                 return end(True, "the sum of squares changes no more, within the tolerance")
             if radius <= tolerance * _norm(scale * here.x):
                 return end(True, "the parameters change no more, within the tolerance")
+
+
+def _shortening(actual: float, slope: float) -> float:
+    """The part of the radius to go on with: to the minimum of the parabola through the step's ends (More, section 4)."""
+    if actual >= 0:
+        return 0.5
+    return max(0.1, 0.5 * slope / (slope + 0.5 * actual)) if actual > -1 else 0.1
 
 
 def _norm(v: Vector) -> float:

@@ -219,6 +219,14 @@ def test_other_data_pass_as_they_are():
     assert found.parameters.shape == () and found.parameters.item() == pytest.approx(0.7)
 
 
+def test_default_dtype():
+    """Numbers are of the default dtype, NumPy's arrays of their own."""
+    with corgi.default_dtype("float32"):
+        both = [curve_fit(decay, X, Y, p0).parameters for p0 in ([1.0, 1.0, 1.0], np.ones(3))]
+    assert [a.dtype.name for a in both] == ["float32", "float64"]
+    np.testing.assert_allclose(both[0], both[1], rtol=1e-4)
+
+
 def test_nobody_is_changed_or_tracked():
     start, y = arr([1.0, 1.0, 1.0]).tracked(), arr(Y).tracked()
     with corgi.no_tracking():

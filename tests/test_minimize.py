@@ -228,6 +228,12 @@ def test_gradient_that_is_wrong():
     assert found.message == "no step along the negative gradient lowers the value any further"
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_gradient_whose_square_is_no_number(size):
+    found = minimize(lambda x: corgi.sum(x) * size, [1.0, 2.0], gradient_tolerance=0)
+    assert not found.converged and found.x.tolist() == [1.0, 2.0]
+
+
 def test_kink():
     """Not smooth at the minimum: the search ends near it."""
     found = minimize(lambda x: corgi.absolute(x).sum(), [1.0, -0.3])

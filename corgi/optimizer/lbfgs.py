@@ -243,7 +243,7 @@ class LBFGS(Optimizer):
                 return end(False, f"the limit of {iterations} iterations was reached")
             direction = self._direction(here.gradient)
             start = here._replace(step=0.0, slope=_dot(here.gradient, direction))
-            length = 1.0 if self._changes else 1.0 / math.sqrt(-start.slope)
+            length = 1.0 if self._changes else 1.0 / math.sqrt(-start.slope or math.inf)
             found = strong_wolfe(at, start, self.learning_rate * length, 4 * epsilon * abs(here.value))
             change = abs(start.value - found.value) if found else 0.0
             unseen = change <= epsilon * abs(start.value)

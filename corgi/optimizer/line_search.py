@@ -47,7 +47,7 @@ def strong_wolfe(at: Callable[[float], Point], start: Point, first: float, noise
         approximate = abs(p.value - start.value) <= noise and p.slope <= (2 * DECREASE - 1) * start.slope
         return p.finite and (wolfe or approximate)
 
-    if not first > 0:
+    if not (first > 0 and start.slope < 0):
         return None
     low, high, trial = start, None, first  # the step is sought between low, the best so far, and high
     for _ in range(MOST_EVALUATIONS):
