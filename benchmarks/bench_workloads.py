@@ -221,8 +221,8 @@ class Digits:
 class Fit:
     """A curve of four parameters through noisy data."""
 
-    params = [20, 1000, 100_000]
-    param_names = ["data"]
+    params = ((20, 1000, 100_000),)
+    param_names = ("data",)
 
     def setup(self, data):
         self.x = np.linspace(0, 4, data)

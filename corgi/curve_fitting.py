@@ -9,7 +9,6 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "curve_fit", "least_squares"]
 
 
-@dataclass
 class Fit:
     """Parameters that were fitted, how exact they are, and how the search ended.
 
@@ -66,19 +64,30 @@ class Fit:
     (Array([1.6, 1.1], dtype=float64), Array([0.141421, 0.264575], dtype=float64), True)
     """
 
-    parameters: Any
-    errors: Any
-    covariance: Array
-    residuals: Array
-    jacobian: Array
-    sum_of_squares: float
-    iterations: int
-    evaluations: int
-    converged: bool
-    message: str
+    def __init__(
+        self,
+        parameters: Any,
+        errors: Any,
+        covariance: Array,
+        residuals: Array,
+        jacobian: Array,
+        sum_of_squares: float,
+        iterations: int,
+        evaluations: int,
+        converged: bool,
+        message: str,
+    ) -> None:
+        self.parameters, self.errors, self.covariance = parameters, errors, covariance
+        self.residuals, self.jacobian, self.sum_of_squares = residuals, jacobian, sum_of_squares
+        self.iterations, self.evaluations = iterations, evaluations
+        self.converged, self.message = converged, message
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.parameters, self.covariance))
+
+    def __repr__(self) -> str:
+        shown = ("parameters", "errors", "sum_of_squares", "iterations", "evaluations", "converged", "message")
+        return f"Fit({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
 def least_squares(

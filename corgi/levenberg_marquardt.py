@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,8 +21,7 @@ SAFE_SQUARES = 1e-8  # the ratio of squared singular values down to which a.T @ 
 LEAST_QUALITY = 1e-4  # of a step that is taken: the reduction of the sum of squares, as a part of what the linear model says
 
 
-@dataclass
-class Evaluation:
+class Evaluation(NamedTuple):
     """Residuals at a point, and their Jacobian, which is computed when it is wanted; x is rounded as the function got it."""
 
     x: Vector
@@ -31,8 +29,7 @@ class Evaluation:
     derivatives: Callable[[], Vector]
 
 
-@dataclass
-class Outcome:
+class Outcome(NamedTuple):
     """Where the search ended, and how; norm is that of the residuals."""
 
     x: Vector

@@ -83,5 +83,5 @@ def minimize(
 
     search = LBFGS(1.0, max_iterations, gradient_tolerance, change_tolerance, history)
     found = search.descend(evaluate, flat.gather(arrays), "minimize")
-    found.x, found.gradient = (_refill(start, iter(flat.scatter(vector))) for vector in (found.x, found.gradient))
-    return found
+    x, gradient = (_refill(start, iter(flat.scatter(vector))) for vector in (found.x, found.gradient))
+    return found._replace(x=x, gradient=gradient)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,8 +38,7 @@ class Count(Number):
         return whole(value, owner, self.name)
 
 
-@dataclass
-class Minimum:
+class Minimum(NamedTuple):
     """Where a search for a minimum ended, and how.
 
     Attributes
@@ -185,8 +183,7 @@ class LBFGS(Optimizer):
             x = found.x
         finally:
             _assign(parameters, flat.scatter(x))
-        found.x, found.gradient = parameters, flat.scatter(found.gradient)
-        return found
+        return found._replace(x=parameters, gradient=flat.scatter(found.gradient))
 
     def descend(self, evaluate: Callable[[Array], tuple[Any, Array]], x: Array, name: str = "LBFGS") -> Minimum:
         """The minimum of a function of one vector; what was seen of its curvature is remembered for the next call.
