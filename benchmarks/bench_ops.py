@@ -41,6 +41,10 @@ def filters(n):
     return 16, 8, 3, 3
 
 
+def turned_filters(n):
+    return 8, 16, 3, 3
+
+
 def row(n):
     return (matrix(n)[0],)
 
@@ -88,6 +92,7 @@ OTHERS = {
     "broadcast_to": Op(lambda x: corgi.broadcast_to(x, (2, *x.shape))),
     "concatenate": Op(lambda x, y: corgi.concatenate([x, y]), (vector,) * 2),
     "conv": Op(lambda x, f: corgi.conv(x, f, padding=1), (images, filters)),
+    "conv_transpose": Op(lambda x, f: corgi.conv_transpose(x, f, padding=1), (images, turned_filters)),
     "cross_entropy": Op(lambda x: corgi.cross_entropy(x, classes(x)), (rows,)),
     "cumsum": Op(lambda x: corgi.cumsum(x, 0)),
     "dense": Op(lambda x, w, b: corgi.dense(x, w, b, "relu"), (matrix, matrix, row)),

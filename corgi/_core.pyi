@@ -285,8 +285,28 @@ def matmul(
     a: _ArrayLike, b: _ArrayLike, c: _ArrayLike | None = None, *, transpose_a: bool = False, transpose_b: bool = False
 ) -> Array: ...
 def conv(
-    images: _ArrayLike, filters: _ArrayLike, stride: _Pair = 1, *, padding: _Pair = 0, dilation: _Pair = 1
+    images: _ArrayLike,
+    filters: _ArrayLike,
+    stride: _Pair = 1,
+    *,
+    padding: _Pair | str = 0,
+    dilation: _Pair = 1,
+    groups: int = 1,
+    bias: _ArrayLike | None = None,
+    activation: Callable[[Array], Array] | str | None = None,
 ) -> Array: ...
+def conv_transpose(
+    images: _ArrayLike,
+    filters: _ArrayLike,
+    stride: _Pair = 1,
+    *,
+    padding: _Pair = 0,
+    output_padding: _Pair = 0,
+    dilation: _Pair = 1,
+    groups: int = 1,
+    bias: _ArrayLike | None = None,
+) -> Array: ...
+def conv_reference(x: Array, filters: Array, bias: Array | None, geometry: tuple[Any, ...], activation: int) -> Array: ...
 def avg_pool(images: _ArrayLike, size: _Pair, stride: _Pair | None = None, *, padding: _Pair = 0) -> Array: ...
 def max_pool(images: _ArrayLike, size: _Pair, stride: _Pair | None = None, *, padding: _Pair = 0) -> Array: ...
 

@@ -69,8 +69,10 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*window_sum[4])(const Window *w, const void *x, void *y, isize planes) noexcept nogil
         void (*window_spread[4])(const Window *w, const void *g, void *out, isize planes) noexcept nogil
         void (*window_max[4])(const Window *w, const void *x, void *y, isize planes) noexcept nogil
-        void (*max_pick[4])(const Window *w, const void *x, const void *y, const void *v, void *out, isize planes) noexcept nogil
-        void (*max_spread[4])(const Window *w, const void *x, const void *y, const void *g, void *out, isize planes) noexcept nogil
+        void (*max_pick[4])(const Window *w, const void *x, const void *y, const void *v, void *out,
+                            isize planes) noexcept nogil
+        void (*max_spread[4])(const Window *w, const void *x, const void *y, const void *g, void *out,
+                              isize planes) noexcept nogil
         void (*bias_act[4])(void *z, const void *bias, isize rows, isize n, int activation) noexcept nogil
         void (*bias_act_vjp[4])(const void *g, const void *y, void *dz, void *db, isize rows, isize n,
                                 int activation) noexcept nogil

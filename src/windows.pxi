@@ -67,8 +67,7 @@ cdef tuple window_geometry(Array x, tuple kernel, stride, padding, dilation, gro
             out.append(room // steps[i] + 1 if room >= 0 else 0)
             before.append(added[i])
     if 0 in out:
-        raise ValueError(f"{op}: a window of {kernel} does not fit into images of {size} with padding {padding if isinstance(padding, str) else added} and "
-                         f"dilation {apart}")
+        raise ValueError(f"{op}: a window of {kernel} does not fit into images of {size} with padding {added} and dilation {apart}")
     return x.t.shape[1], size, kernel, steps, tuple(before), apart, groups, tuple(out)
 
 
@@ -322,8 +321,8 @@ def conv_transpose(images, filters, stride=1, *, padding=0, output_padding=0, di
     cdef int n_groups = groups_of(groups, op)
     x, f, b, single = conv_operands(images, filters, bias, op)
     if f.t.shape[0] != x.t.shape[1]:
-        raise ValueError(f"{op}: expected filters (channels, out_channels / groups, rows, columns) for images of shape {x.shape}, "
-                         f"got filters of shape {f.shape}: {f.t.shape[0]} != {x.t.shape[1]} channels")
+        raise ValueError(f"{op}: expected filters (channels, out_channels / groups, rows, columns) for images of shape "
+                         f"{x.shape}, got filters of shape {f.shape}: {f.t.shape[0]} != {x.t.shape[1]} channels")
     if f.t.shape[0] % n_groups:
         raise ValueError(f"{op}: expected a number of channels that {n_groups} groups divide, got images of shape {x.shape}")
     cdef isize channels = f.t.shape[1] * n_groups

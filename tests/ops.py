@@ -40,10 +40,50 @@ def _pair(value):
     return (value, value) if isinstance(value, int) else value
 
 
-def _conv(images, filters, stride=1, *, padding=0, dilation=1):
+def activate(x, activation):
+    return {
+        None: lambda: x,
+        "relu": lambda: np.maximum(x, 0),
+        "sigmoid": lambda: scipy.special.expit(x),
+        "tanh": lambda: np.tanh(x),
+    }[activation]()
+
+
+def _conv(images, filters, stride=1, *, padding=0, dilation=1, groups=1, bias=None, activation=None):
     filters = filters[None] if filters.ndim == 3 else filters
-    windows = _windows(images, filters.shape[2:], _pair(stride), _pair(padding), _pair(dilation))
-    return np.einsum("...cijhw,fcij->...fhw", windows, filters)
+    stride, dilation, kernel = _pair(stride), _pair(dilation), filters.shape[2:]
+    if padding == "same":  # TensorFlow's rule: ceil(size / stride) windows, an odd zero at the end
+        size = images.shape[-2:]
+        total = [
+            max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+            for n, s, d, k in zip(size, stride, dilation, kernel, strict=True)
+        ]
+        images = np.pad(images, [(0, 0)] * (images.ndim - 2) + [(t // 2, t - t // 2) for t in total])
+    padding = (0, 0) if isinstance(padding, str) else _pair(padding)
+    parts = []
+    for x, f in zip(np.split(images, groups, -3), np.split(filters, groups), strict=True):
+        parts.append(np.einsum("...cijhw,fcij->...fhw", _windows(x, kernel, stride, padding, dilation), f))
+    out = np.concatenate(parts, -3)
+    return activate(out if bias is None else out + bias[:, None, None], activation)
+
+
+def _conv_transpose(images, filters, stride=1, *, padding=0, output_padding=0, dilation=1, groups=1, bias=None):
+    """Every element of an image adds a multiple of the filter to the result, of which the padding is then cut off."""
+    stride, padding, more, dilation = _pair(stride), _pair(padding), _pair(output_padding), _pair(dilation)
+    rows, columns = ((n - 1) * s + d * (k - 1) + 1 + e for n, s, d, k, e in
+                     zip(images.shape[-2:], stride, dilation, filters.shape[2:], more, strict=True))  # fmt: skip
+    parts = []
+    for x, f in zip(np.split(images, groups, -3), np.split(filters, groups), strict=True):
+        whole = np.zeros((*x.shape[:-3], f.shape[1], rows, columns), np.result_type(x, f))
+        for i, j in np.ndindex(*f.shape[2:]):
+            last = [
+                start + s * n for start, s, n in zip((i * dilation[0], j * dilation[1]), stride, x.shape[-2:], strict=True)
+            ]
+            places = whole[..., i * dilation[0] : last[0] : stride[0], j * dilation[1] : last[1] : stride[1]]
+            places += np.einsum("...chw,cf->...fhw", x, f[:, :, i, j])
+        parts.append(whole[..., padding[0] : rows - padding[0], padding[1] : columns - padding[1]])
+    out = np.concatenate(parts, -3)
+    return out if bias is None else out + bias[:, None, None]
 
 
 def _avg_pool(images, size, stride=None, *, padding=0):
@@ -136,7 +176,8 @@ class Oracle:
     logsumexp = staticmethod(lambda x, axis=None, keepdims=False: np.logaddexp.reduce(x, axis, keepdims=keepdims))
     softmax = staticmethod(lambda x, axis=-1: scipy.special.softmax(x, axis) if x.size else x)
     log_softmax = staticmethod(lambda x, axis=-1: scipy.special.log_softmax(x, axis) if x.size else x)
-    matmul, dense, conv = staticmethod(_matmul), staticmethod(_dense), staticmethod(_conv)
+    matmul, dense = staticmethod(_matmul), staticmethod(_dense)
+    conv, conv_transpose = staticmethod(_conv), staticmethod(_conv_transpose)
     avg_pool, max_pool = staticmethod(_avg_pool), staticmethod(_max_pool)
     cross_entropy, softmax_cross_entropy = staticmethod(_cross_entropy), staticmethod(_softmax_cross_entropy)
 
@@ -332,6 +373,36 @@ def _entries():
     yield "conv", "one", lambda xp, x, f: xp.conv(x, f), ((3, 5, 4), (3, 2, 2)), {}
     yield "conv", "wide", lambda xp, x, f: xp.conv(x, f, padding=2), ((1, 2, 4, 19), (5, 2, 3, 5)), {}
     yield "conv", "1x1", lambda xp, x, f: xp.conv(x, f), ((2, 3, 3, 4), (2, 3, 1, 1)), {}
+    many = ((2, 6, 5, 7), (9, 2, 3, 3))
+    yield (
+        "conv",
+        "groups",
+        lambda xp, x, f: xp.conv(x, f, (1, 2), padding=1, groups=3),
+        many,
+        {"large": ((8, 48, 16, 17), (51, 16, 3, 3))},
+    )
+    yield "conv", "depthwise", lambda xp, x, f: xp.conv(x, f, padding=1, groups=4), ((2, 4, 5, 18), (4, 1, 3, 3)), {}
+    yield "conv", "padding same", lambda xp, x, f: xp.conv(x, f, (2, 1), padding="same"), ((2, 2, 5, 6), (3, 2, 2, 4)), {}
+    yield "conv", "valid", lambda xp, x, f: xp.conv(x, f, padding="valid"), IMAGES, {}
+    fused = (*IMAGES, (IMAGES[1][0],))
+    wide = {"large": ((8, 8, 32, 33), (16, 8, 3, 3), (16,)), "domains": ((-1.0, 1.1), (-0.2, 0.25))}
+    for activation in (None, "relu", "sigmoid", "tanh"):
+        yield "conv", f"{activation}", lambda xp, x, f, b, a=activation: xp.conv(x, f, bias=b, activation=a), fused, wide
+    yield "conv", "no bias", lambda xp, x, f: xp.conv(x, f, 2, padding=1, activation="relu"), IMAGES, {}
+    turned = ((2, 4, 3, 5), (4, 2, 3, 2))
+    large = {"large": ((8, 16, 16, 17), (16, 8, 3, 3))}
+    yield "conv_transpose", "", lambda xp, x, f: xp.conv_transpose(x, f), turned, large
+    yield (
+        "conv_transpose",
+        "stride",
+        lambda xp, x, f: xp.conv_transpose(x, f, 2, padding=1, output_padding=(1, 0)),
+        turned,
+        large,
+    )
+    yield "conv_transpose", "dilation", lambda xp, x, f: xp.conv_transpose(x, f, (3, 1), dilation=(1, 2)), turned, {}
+    yield "conv_transpose", "groups", lambda xp, x, f: xp.conv_transpose(x, f, 2, groups=2), turned, {}
+    yield "conv_transpose", "bias", lambda xp, x, f, b: xp.conv_transpose(x, f, 2, bias=b), (*turned, (2,)), {}
+    yield "conv_transpose", "one", lambda xp, x, f: xp.conv_transpose(x, f), ((4, 2, 3), (4, 1, 2, 2)), {}
     for name in ("avg_pool", "max_pool"):
         yield name, "", lambda xp, x, f=name: getattr(xp, f)(x, 2), IMAGES[:1], {"large": ((16, 16, 32, 33),)}
         yield name, "overlap", lambda xp, x, f=name: getattr(xp, f)(x, (3, 2), (2, 1), padding=1), IMAGES[:1], {}

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 import corgi
 
-from .ops import ORACLE, run_at_level
+from .ops import ORACLE, activate, run_at_level
 
 SETTINGS = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 RTOL = {"float64": 1e-12, "float32": 2e-5}
@@ -265,27 +265,48 @@ def geometries(draw):
     padding, stride = ([draw(st.integers(low, high)) for _ in range(2)] for low, high in ((0, 4), (1, 4)))
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     size = [draw(st.integers(max(r - 2 * p, 1), max(r - 2 * p, 1) + 20)) for r, p in zip(reach, padding, strict=True)]
-    images, channels, filters = (draw(st.integers(low, high)) for low, high in ((0, 3), (1, 4), (1, 9)))
-    arguments = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation)}
-    return (images, channels, *size), (filters, channels, *kernel), arguments
+    images, groups, channels, filters = (draw(st.integers(low, high)) for low, high in ((0, 3), (1, 3), (1, 4), (1, 18)))
+    arguments = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation), "groups": groups}
+    return (images, groups * channels, *size), (groups * filters, channels, *kernel), arguments
 
 
 @SETTINGS
-@given(geometries(), dtypes)
-def test_conv(geometry, dtype):
+@given(geometries(), dtypes, st.sampled_from([None, "relu", "sigmoid", "tanh"]))
+def test_conv(geometry, dtype, activation):
     image_shape, filter_shape, arguments = geometry
-    x, f = normal(image_shape, dtype), normal(filter_shape, dtype, 1)
-    a, b = corgi.array(x).tracked(), corgi.array(f).tracked()
-    out = corgi.conv(a, b, **arguments)
-    wide = x.astype(np.float64), f.astype(np.float64)
-    agree(out, ORACLE.conv(*wide, **arguments), dtype, 30.0)
-    # The convolution is bilinear: <g, conv(x, f)> = <dx, x> = <df, f>, for any x and f.
+    x, f, bias = normal(image_shape, dtype), normal(filter_shape, dtype, 1), normal(filter_shape[:1], dtype, 4)
+    a, b, c = (corgi.array(v).tracked() for v in (x, f, bias))
+    out = corgi.conv(a, b, bias=c, activation=activation, **arguments)
+    wide = [v.astype(np.float64) for v in (x, f)]
+    z = ORACLE.conv(*wide, bias=bias.astype(np.float64), **arguments)
+    y = activate(z, activation)
+    agree(out, y, dtype, 30.0)
+    # With dz the cotangent of z, and since conv is bilinear: <dz, conv(x, f)> = <dx, x> = <df, f>, for any x and f.
     g = normal(out.shape, dtype, 2)
     out.backward(corgi.array(g))
+    slope = {None: 1.0, "relu": out.numpy() > 0, "sigmoid": y * (1 - y), "tanh": 1 - y * y}[activation]
+    dz = g * slope
+    agree(c.gradient, dz.sum((0, 2, 3)), dtype, 100.0)
     u, v = normal(image_shape, seed=3), normal(filter_shape, seed=4)
     for gradient, along, other in [(a.gradient, u, (u, wide[1])), (b.gradient, v, (wide[0], v))]:
-        expected = (g * ORACLE.conv(*other, **arguments)).sum()
+        expected = (dz * ORACLE.conv(*other, **arguments)).sum()
         assert (np.asarray(gradient, np.float64) * along).sum() == pytest.approx(expected, rel=1e-3, abs=1e3 * RTOL[dtype])
+
+
+@SETTINGS
+@given(geometries(), dtypes, st.data())
+def test_conv_transpose(geometry, dtype, data):
+    (images, channels, *size), (filters, group, *kernel), arguments = geometry
+    more = tuple(data.draw(st.integers(0, step - 1)) for step in arguments["stride"])
+    sizes = zip(size, kernel, *(arguments[name] for name in ("stride", "padding", "dilation")), more, strict=True)
+    if min((n - 1) * s - 2 * p + d * (k - 1) + 1 + e for n, k, s, p, d, e in sizes) < 1:
+        return
+    x, f = normal((images, filters, *size), dtype), normal((filters, group, *kernel), dtype, 1)
+    out = corgi.conv_transpose(x, f, output_padding=more, **arguments)
+    assert out.shape[:2] == (images, channels)
+    agree(
+        out, ORACLE.conv_transpose(x.astype(np.float64), f.astype(np.float64), output_padding=more, **arguments), dtype, 30.0
+    )
 
 
 @SETTINGS

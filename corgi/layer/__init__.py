@@ -4,7 +4,22 @@ Above: `Model`, users.  Below: the ops of the package.  A layer of one's own is 
 """
 
 from corgi.layer.base import Layer
-from corgi.layer.conv import AvgPool, Conv, Flatten, MaxPool
+from corgi.layer.conv import Conv, Conv1d, ConvTranspose, ConvTranspose1d, Flatten
 from corgi.layer.dense import Dense
+from corgi.layer.pool import AvgPool, AvgPool1d, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxPool1d
 
-__all__ = ["AvgPool", "Conv", "Dense", "Flatten", "Layer", "MaxPool"]
+__all__ = [
+    "AvgPool",
+    "AvgPool1d",
+    "Conv",
+    "Conv1d",
+    "ConvTranspose",
+    "ConvTranspose1d",
+    "Dense",
+    "Flatten",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "Layer",
+    "MaxPool",
+    "MaxPool1d",
+]

@@ -180,12 +180,12 @@ def _short(value: Any) -> str:
     return value.__name__ if callable(value) and hasattr(value, "__name__") else repr(value)
 
 
-def size(value: int, layer: str, name: str) -> int:
+def size(value: int, layer: str, name: str, least: int = 1) -> int:
     """A size given to a layer's constructor, checked."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{layer}: expected an int for {name}, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{layer}: expected {name} of at least 1, got {value}")
+    if value < least:
+        raise ValueError(f"{layer}: expected {name} of at least {least}, got {value}")
     return int(value)
 
 

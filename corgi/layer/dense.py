@@ -14,7 +14,7 @@ from corgi.layer.base import Layer, size
 
 if TYPE_CHECKING:
     from corgi._typing import Activation, ArrayLike, DTypeLike, Rule
-    from corgi.layer.conv import Conv
+    from corgi.layer.conv import Convolution
 
 
 class Dense(Layer):
@@ -81,7 +81,7 @@ class Dense(Layer):
         return f"Dense({inputs}, {outputs}{describe(self)})"
 
 
-def describe(layer: Dense | Conv) -> str:
+def describe(layer: Dense | Convolution) -> str:
     """The part of repr that layers with a weight share."""
     text = ""
     if layer.activation is not None:
