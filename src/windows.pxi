@@ -67,7 +67,8 @@ cdef tuple window_geometry(Array x, tuple kernel, stride, padding, dilation, gro
             out.append(room // steps[i] + 1 if room >= 0 else 0)
             before.append(added[i])
     if 0 in out:
-        raise ValueError(f"{op}: a window of {kernel} does not fit into images of {size} with padding {added} and dilation {apart}")
+        raise ValueError(f"{op}: a window of {kernel} does not fit into images of {size} with padding {added} and "
+                         f"dilation {apart}")
     return x.t.shape[1], size, kernel, steps, tuple(before), apart, groups, tuple(out)
 
 

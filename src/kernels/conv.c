@@ -227,7 +227,7 @@ typedef struct {
     Plan plan;
     char *packed;              /* filters; of FILTERS the sums, one for each block */
     void *bias;                /* padded to whole panels */
-    double *bias_sums;         /* FILTERS: for each block */
+    double *bias_sums;         /* FILTERS: LANES for each block and filter */
     isize *positions;          /* FILTERS: each position's place in the grid */
     char *slots;               /* of tasks under way: a grid, cotangents times slope, tiles */
     isize slot, cotangents, z; /* bytes of a slot, and where the latter two begin in it */

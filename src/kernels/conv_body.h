@@ -17,7 +17,9 @@ INLINE void NAME(copy_run)(T *to, const T *from, isize n)
         for (isize i = 0; i + LANES <= n; i += LANES) *(Vector *)(to + i) = *(const Vector *)(from + i);
         *(Vector *)(to + n - LANES) = *(const Vector *)(from + n - LANES);
     } else {
-        for (isize i = 0; i < n; i++) to[i] = from[i];
+        isize i = 0;
+        for (; i + 4 <= n; i += 4) memcpy(to + i, from + i, 4 * sizeof(T));
+        for (; i < n; i++) to[i] = from[i];
     }
 }
 
@@ -25,20 +27,20 @@ INLINE void NAME(copy_run)(T *to, const T *from, isize n)
 static void NAME(fill_grid)(const Plan *p, const T *image, isize channels, T *grid)
 {
     const Axis y = p->y, x = p->x;
-    for (isize c = 0; c < channels; c++, image += p->in_plane) {
-        for (isize phase = 0; phase < y.phases * x.phases; phase++, grid += p->plane) {
-            isize top = phase / x.phases * y.dilation % y.stride - y.pad,
-                  left = phase % x.phases * x.dilation % x.stride - x.pad;
-            isize row, last, from, to;
-            inside(y.length, y.stride, top, y.size, &row, &last);
-            inside(x.length, x.stride, left, x.size, &from, &to);
-            for (; row < last; row++) {
-                const T *source = image + (row * y.stride + top) * x.size + left;
-                T *target = grid + row * x.length;
+    for (isize phase = 0; phase < y.phases * x.phases; phase++) {
+        const isize top = phase / x.phases * y.dilation % y.stride - y.pad,
+                    left = phase % x.phases * x.dilation % x.stride - x.pad;
+        isize first, last, from, to;
+        inside(y.length, y.stride, top, y.size, &first, &last);
+        inside(x.length, x.stride, left, x.size, &from, &to);
+        for (isize c = 0; c < channels; c++) {
+            const T *source = image + c * p->in_plane + (first * y.stride + top) * x.size + from * x.stride + left;
+            T *target = grid + c * p->channel + phase * p->plane + first * x.length + from;
+            for (isize row = first; row < last; row++, source += y.stride * x.size, target += x.length) {
                 if (x.stride == 1)
-                    NAME(copy_run)(target + from, source + from, to - from);
+                    NAME(copy_run)(target, source, to - from);
                 else
-                    for (isize i = from; i < to; i++) target[i] = source[i * x.stride];
+                    for (isize i = 0; i < to - from; i++) target[i] = source[i * x.stride];
             }
         }
     }
@@ -327,21 +329,37 @@ static void NAME(filter_sums)(const Plan *p, const Pass *s, const isize *positio
 
 #define SUMS(p) (blocks_of((p)->outs, NARROW) * NARROW * (p)->terms) /* elements, of one group */
 
-/* The cotangents of image i, times the activation's slope; `sums` (or NULL) += their sum for each channel. */
+/* out = g * the activation's slope at y */
+INLINE void NAME(scale)(int activation, isize n, const T *restrict g, const T *restrict y, T *restrict out)
+{
+    for (isize i = 0; i < n; i++)
+        out[i] = activation == RELU      ? (y[i] <= 0 ? 0 : g[i])
+                 : activation == SIGMOID ? g[i] * (y[i] * (1 - y[i]))
+                                         : g[i] * (1 - y[i] * y[i]);
+}
+
+/* LANES sums of x, which are to be added up in the end. */
+static void NAME(add_lanes)(isize n, const T *restrict x, double *restrict sums)
+{
+    isize i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (isize k = 0; k < LANES; k++) sums[k] += (double)x[i + k];
+    for (isize k = 0; k < n - i; k++) sums[k] += (double)x[i + k];
+}
+
+/* The cotangents of image i, times the activation's slope; `sums` (or NULL) += those of each channel, by lanes. */
 static const T *NAME(cotangents)(const Call *call, isize i, T *scaled, double *sums)
 {
     const Convolution *c = call->c;
     const isize plane = c->window->out_h * c->window->out_w, n = c->filters * plane;
-    const T *g = (const T *)(c->pass == CONV_INPUT ? c->first : c->second) + i * n;
-    if (c->activation != NO_ACTIVATION) {
-        KERNEL(NAME(bias_act_vjp))(g, (const T *)c->y + i * n, scaled, NULL, 1, n, c->activation);
-        g = scaled;
+    const T *g = (const T *)(c->pass == CONV_INPUT ? c->first : c->second) + i * n, *y = c->y;
+    switch (c->activation) {
+    case RELU: NAME(scale)(RELU, n, g, y + i * n, scaled); break;
+    case SIGMOID: NAME(scale)(SIGMOID, n, g, y + i * n, scaled); break;
+    case TANH: NAME(scale)(TANH, n, g, y + i * n, scaled); break;
     }
-    for (isize m = 0; sums && m < c->filters; m++) {
-        T total = 0;
-        if (plane) KERNEL(NAME(sum))(g + m * plane, &total, 1, plane, 1);
-        sums[m] += (double)total;
-    }
+    if (c->activation != NO_ACTIVATION) g = scaled;
+    for (isize m = 0; sums && m < c->filters; m++) NAME(add_lanes)(plane, g + m * plane, sums + m * LANES);
     return g;
 }
 
@@ -360,7 +378,7 @@ static void NAME(conv_task)(void *context, isize index)
     const int slot = claim(call);
     char *own = call->slots + slot * call->slot;
     T *grid = (T *)own, *scaled = (T *)(own + call->cotangents), *z = (T *)(own + call->z);
-    double *bias_sums = c->db && part == 0 ? call->bias_sums + block * c->filters : NULL;
+    double *bias_sums = c->db && part == 0 ? call->bias_sums + block * c->filters * LANES : NULL;
     if (!p->in_place) memset(grid, 0, (size_t)call->cotangents);
     for (isize i = block * p->block, end = smaller(i + p->block, p->images); i < end; i++) {
         const T *g = p->pass == CONV_FORWARD ? NULL : NAME(cotangents)(call, i, scaled, bias_sums);
@@ -404,7 +422,7 @@ static void NAME(prepare)(const Convolution *c, Space *space, Call *call)
     const isize groups = c->window->groups;
     call->packed = take(space, (p.pass == CONV_FILTERS ? p.blocks * groups * SUMS(&p) : p.packed) * SIZE);
     call->bias = take(space, ((c->bias ? groups : 1) * p.outs + NARROW) * SIZE);
-    call->bias_sums = take(space, c->db ? p.blocks * c->filters * (isize)sizeof(double) : 0);
+    call->bias_sums = take(space, c->db ? p.blocks * c->filters * LANES * (isize)sizeof(double) : 0);
     call->positions = take(space, p.pass == CONV_FILTERS ? p.out_plane * (isize)sizeof(isize) : 0);
     call->slots = take(space, 0);
     Space slot = {0};
@@ -437,7 +455,7 @@ void KERNEL(NAME(conv))(const Convolution *c, void *memory, isize bytes)
         const Pass *s = p->passes;
         for (isize i = 0; i < p->out_plane; i++) call.positions[i] = i / s->cols * s->pitch + i % s->cols;
         memset(packed, 0, (size_t)(larger(p->blocks, 1) * sums) * sizeof(T));
-        if (c->db) memset(call.bias_sums, 0, (size_t)(p->blocks * c->filters) * sizeof(double));
+        if (c->db) memset(call.bias_sums, 0, (size_t)(p->blocks * c->filters * LANES) * sizeof(double));
     } else {
         memset(call.bias, 0, (size_t)((c->bias ? groups : 1) * p->outs + NARROW) * sizeof(T));
         if (c->bias) memcpy(call.bias, c->bias, (size_t)c->filters * sizeof(T));
@@ -456,7 +474,8 @@ void KERNEL(NAME(conv))(const Convolution *c, void *memory, isize bytes)
                             p->terms);
     for (isize m = 0; c->db && m < c->filters; m++) {
         double total = 0;
-        for (isize b = 0; b < p->blocks; b++) total += call.bias_sums[b * c->filters + m];
+        for (isize b = 0; b < p->blocks; b++)
+            for (isize k = 0; k < LANES; k++) total += call.bias_sums[(b * c->filters + m) * LANES + k];
         ((T *)c->db)[m] = (T)total;
     }
 }
