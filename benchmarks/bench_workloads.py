@@ -218,7 +218,7 @@ class Digits:
             self.model.update()
 
 
-class Fit:
+class CurveFit:
     """A curve of four parameters through noisy data."""
 
     params = ((20, 1000, 100_000),)
