@@ -66,6 +66,23 @@ cdef int send(Walk *w, Node *n, int i, Array g) except -1:
     return 0
 
 
+cdef inline bint is_private(PyObject *sum_so_far) noexcept:
+    """Whether only its slot knows an array, so that it may be added to in place."""
+    cdef Array total = <Array> sum_so_far
+    # `total` is one reference, the slot another.
+    return Py_REFCNT(total) == 2 and total.node == NULL and total.t.refs == 1 and total.t.owner == NULL and total.t.contiguous
+
+
+cdef inline Tensor *private_sum(Walk *w, Node *p, const Tensor *like):
+    """The cotangent collected so far for node p if it may be added to in place and has the shape and dtype of `like`, else NULL.
+    It stays as it is while no vjp sends."""
+    cdef PyObject *total = w.grads[slot_of(w, p)]
+    if total == NULL or not is_private(total):
+        return NULL
+    cdef Tensor *t = (<Array> total).t
+    return t if t.dtype == like.dtype and same_shape(t, like) else NULL
+
+
 cdef int add_gradient(PyObject **slot, Array g, bint create_graph) except -1:
     """slot += g, in place where nobody else can see the sum so far."""
     cdef Array total
@@ -73,12 +90,11 @@ cdef int add_gradient(PyObject **slot, Array g, bint create_graph) except -1:
         Py_INCREF(g)
         slot[0] = <PyObject *> g
         return 0
-    total = <Array> slot[0]
-    # `total` is one reference, the slot another.
-    if (not create_graph and Py_REFCNT(total) == 2 and total.node == NULL and total.t.refs == 1 and total.t.owner == NULL
-            and total.t.contiguous and g.t.contiguous):
+    if not create_graph and g.t.contiguous and is_private(slot[0]):
+        total = <Array> slot[0]
         kernels.accumulate[total.t.dtype](total.t.size, g.t.data, total.t.data)
         return 0
+    total = <Array> slot[0]
     cdef Array result = pointwise(OP_add, total, g, None)
     if slot[0] != <PyObject *> total:  # another thread added to this gradient, or took it, meanwhile
         return add_gradient(slot, g, create_graph)

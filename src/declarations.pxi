@@ -142,6 +142,7 @@ cdef extern from "runtime/tensor.h" nogil:
 cdef extern from "runtime/apply.h" nogil:
     enum: APPLY_LONG, APPLY_SMALL
     void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bint heavy)
+    void apply_add(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bint heavy)
     double apply_sum(pointwise_fn kernel, int n_operands, const Tensor *const *operands, const Tensor *weights, isize size,
                      bint heavy)
     void tensor_copy(const Tensor *t, const Tensor *to)

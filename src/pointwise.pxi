@@ -188,6 +188,11 @@ cdef int pointwise_vjp(Walk *w, Node *n, Array g) except -1:
         for k in range(n.n_inputs):
             operands[1 + k] = n.saved[k] if n.saved[k] != NULL else g.t
         operands[1 + n.n_inputs] = n.saved[SAVED_OUTPUT] if n.saved[SAVED_OUTPUT] != NULL else g.t
+        t = private_sum(w, n.inputs[i], g.t) if g.t.size > APPLY_SMALL else NULL
+        if t != NULL:
+            with nogil:
+                apply_add(kernels.vjp[n.op][i][n.dtype], n.n_inputs + 2, operands, t, rows[n.op].heavy)
+            continue
         t = tensor_like(g.t)
         gradient = wrap(t)
         run(kernels.vjp[n.op][i][n.dtype], n.n_inputs + 2, operands, t, rows[n.op].heavy)

@@ -131,6 +131,48 @@ def test_number_of_threads():
             corgi.set_num_threads(wrong)
 
 
+COMPETE = """
+import os, sys
+print("runs", flush=True)
+while os.getppid() == int(sys.argv[1]):
+    sum(range(10_000))
+"""
+
+
+def test_results_beside_competitors():
+    """Other processes take the cores away from the pool's threads, NumPy's products from the calling one."""
+    expected = [r.numpy().tobytes() for compute in (elementwise, reductions, product) for r in compute("float32")]
+    others = [
+        subprocess.Popen([sys.executable, "-c", COMPETE, str(os.getpid())], stdout=subprocess.PIPE)
+        for _ in range(min(os.cpu_count() or 1, 4))
+    ]
+    stop, matrix = threading.Event(), np.ones((300, 300))
+
+    def multiply():
+        while not stop.is_set():
+            matrix @ matrix
+
+    thread = threading.Thread(target=multiply)
+    try:
+        for other in others:
+            assert other.stdout.readline() == b"runs\n"
+        thread.start()
+        for n in (2, 3):
+            with corgi.num_threads(n):
+                for _ in range(3):
+                    found = [
+                        r.numpy().tobytes() for compute in (elementwise, reductions, product) for r in compute("float32")
+                    ]
+                    assert found == expected
+    finally:
+        stop.set()
+        for other in others:
+            other.kill()
+            other.communicate()
+        if thread.ident:
+            thread.join()
+
+
 # ---- Python threads
 
 

@@ -83,14 +83,14 @@ DEFINE_LOGADDEXP(double, f64, fabs)
 #define FN(name) JOIN(name, SUFFIX)
 
 /* Some functions are faster for usual arguments (is_usual below): each block is looked through first. For other ops there is
- * one block, and the compiler drops what is for the unusual. */
+ * one block, which is taken to be unusual: what a formula calls must then be right for every argument. */
 #define EACH(op, x0, x1, ...)                                                                                               \
     const isize block = HAS_UNUSUAL(op) ? 512 : n;                                                                          \
     for (isize start = 0; start < n; start += block) {                                                                      \
         const isize end = n - start < block ? n : start + block;                                                            \
         FN(flags) unusual = 0;                                                                                              \
         for (isize i = start; i < end; i++) unusual |= UNUSUAL(op, x0[i], x1[i]);                                           \
-        if (!unusual) {                                                                                                     \
+        if (HAS_UNUSUAL(op) && !unusual) {                                                                                  \
             EACH_OF_BLOCK(true, __VA_ARGS__)                                                                                \
         } else {                                                                                                            \
             EACH_OF_BLOCK(false, __VA_ARGS__)                                                                               \

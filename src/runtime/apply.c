@@ -34,7 +34,8 @@ typedef struct {
 
 typedef struct {
     pointwise_fn kernel;
-    int n_operands, ndim, out_itemsize;
+    int n_operands, ndim, out_dtype;
+    bool add; /* to out, instead of filling it */
     isize shape[MAX_NDIM];
     Operand operands[MAX_OPERANDS];
     char *out;
@@ -119,7 +120,7 @@ static void plan(Loop *loop, bool heavy)
     const int last = loop->ndim - 1;
     const isize chunk = heavy ? 1 << 13 : 1 << 15;
     const bool short_rows = last > 0 && loop->columns <= SHORT_ROW;
-    bool turned = false, staged = false;
+    bool turned = false, staged = loop->add;
     for (int k = 0; k < loop->n_operands; k++) {
         Operand *x = &loop->operands[k];
         isize flat = 1;
@@ -141,7 +142,7 @@ static void plan(Loop *loop, bool heavy)
 
 static void run_block(const Loop *loop, isize first_row, isize last_row, isize first_column, isize last_column)
 {
-    _Alignas(64) char staged[MAX_OPERANDS][TILE * 8];
+    _Alignas(64) char staged[MAX_OPERANDS][TILE * 8], terms[TILE * 8];
     const int n_operands = loop->n_operands, last = loop->ndim - 1;
     const bool whole_rows = loop->tile_columns == loop->columns;
     for (isize row = first_row; row < last_row; row += loop->tile_rows) {
@@ -164,8 +165,10 @@ static void run_block(const Loop *loop, isize first_row, isize last_row, isize f
                     const isize offset = x->in_place ? locate(loop, x, row + i, index) + column : i * loop->tile_columns;
                     args[k] = (x->in_place ? x->data : staged[k]) + offset * x->itemsize;
                 }
-                args[n_operands] = loop->out + ((row + i) * loop->columns + column) * loop->out_itemsize;
+                char *out = loop->out + ((row + i) * loop->columns + column) * itemsize(loop->out_dtype);
+                args[n_operands] = loop->add ? terms : out;
                 loop->kernel(n, args);
+                if (loop->add) kernels->accumulate[loop->out_dtype](n, terms, out);
             }
         }
     }
@@ -180,13 +183,14 @@ static void apply_task(void *context, isize task)
               smaller(column + loop->block_columns, loop->columns));
 }
 
-void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)
+static void run_loop(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy, bool add)
 {
     if (out->size == 0) return;
     Loop loop = {.kernel = kernel,
                  .n_operands = n_operands,
                  .ndim = out->ndim,
-                 .out_itemsize = itemsize(out->dtype),
+                 .out_dtype = out->dtype,
+                 .add = add,
                  .out = out->data};
     memcpy(loop.shape, out->shape, sizeof loop.shape);
     for (int k = 0; k < n_operands; k++) {
@@ -202,6 +206,16 @@ void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *o
     } else {
         parallel(apply_task, &loop, n_tasks);
     }
+}
+
+void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)
+{
+    run_loop(kernel, n_operands, operands, out, heavy, false);
+}
+
+void apply_add(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)
+{
+    run_loop(kernel, n_operands, operands, out, heavy, true);
 }
 
 /* ---- Sums ---- */

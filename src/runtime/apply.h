@@ -12,7 +12,10 @@ enum { MAX_OPERANDS = 6, APPLY_SMALL = 1 << 12 };
  * `heavy` tells that the kernel spends several nanoseconds on an element, so that smaller arrays are worth a second thread. */
 void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy);
 
-/* The same; the commonest case, small operands of one shape, is a single call. */
+/* out[...] += kernel(...), out of floats: the terms do not go through memory. */
+void apply_add(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy);
+
+/* out[...] = kernel(...); the commonest case, small operands of one shape, is a single call. */
 static inline void apply(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)
 {
     char *args[MAX_OPERANDS + 1];
