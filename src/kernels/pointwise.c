@@ -83,15 +83,15 @@ DEFINE_LOGADDEXP(double, f64, fabs)
 #define FN(name) JOIN(name, SUFFIX)
 
 /* Some functions are faster for usual arguments (is_usual below): each block is looked through first. For other ops there is
- * one block, which is taken to be unusual: what a formula calls must then be right for every argument. */
+ * one block, whose arguments may be anything, and the compiler drops the rest. */
 #define EACH(op, x0, x1, ...)                                                                                               \
     const isize block = HAS_UNUSUAL(op) ? 512 : n;                                                                          \
     for (isize start = 0; start < n; start += block) {                                                                      \
         const isize end = n - start < block ? n : start + block;                                                            \
         FN(flags) unusual = 0;                                                                                              \
         for (isize i = start; i < end; i++) unusual |= UNUSUAL(op, x0[i], x1[i]);                                           \
-        if (HAS_UNUSUAL(op) && !unusual) {                                                                                  \
-            EACH_OF_BLOCK(true, __VA_ARGS__)                                                                                \
+        if (!unusual) {                                                                                                     \
+            EACH_OF_BLOCK(HAS_UNUSUAL(op), __VA_ARGS__)                                                                     \
         } else {                                                                                                            \
             EACH_OF_BLOCK(false, __VA_ARGS__)                                                                               \
         }                                                                                                                   \
@@ -215,12 +215,13 @@ POINTWISE_COMPARE(COMPARE_KERNELS)
 #undef UNUSUAL
 #define HAS_UNUSUAL(op) (usual_kind(op) != ANY)
 #define UNUSUAL(op, x0, x1) !FN(is_usual)(op, x0, x1)
-enum { ANY, ANGLE, POSITIVE, ABOVE_MINUS_ONE, POWER, QUOTIENT };
+enum { ANY, ANGLE, POSITIVE, ABOVE_MINUS_ONE, PROBABILITY, POWER, QUOTIENT };
 VM_INLINE int usual_kind(int op)
 {
     return op == OP_sin || op == OP_cos || op == OP_tan                ? ANGLE
            : op == OP_log || op == OP_log2 || op == OP_log10           ? POSITIVE
            : op == OP_log1p                                            ? ABOVE_MINUS_ONE
+           : op == OP_log_loss                                         ? PROBABILITY
            : op == OP_power                                            ? POWER
            : (op == OP_floor_divide || op == OP_remainder) && HAVE_FMA ? QUOTIENT
                                                                        : ANY;
@@ -232,6 +233,7 @@ VM_INLINE int usual_kind(int op)
         return kind == ANGLE             ? vm_angle_is_usual_##suffix(x0)                                                   \
                : kind == POSITIVE        ? vm_log_is_usual_##suffix(x0)                                                     \
                : kind == ABOVE_MINUS_ONE ? vm_log_is_usual_##suffix(1 + x0)                                                 \
+               : kind == PROBABILITY     ? vm_log_is_usual_##suffix(x0) & vm_log_is_usual_##suffix(1 - x0)                  \
                : kind == POWER           ? vm_pow_is_usual_##suffix(x0, x1)                                                 \
                : kind == QUOTIENT        ? quotient_is_usual_##suffix(x0, x1)                                               \
                                          : true;                                                                            \
