@@ -1,6 +1,6 @@
 /* Convolution of a batch of images and its two adjoints, without a matrix of columns.
  *
- * Above: src/linear.pxi, through the table (kernels.h).  Below: conv_body.h, which is compiled here for each dtype.
+ * Above: src/windows.pxi, through the table (kernels.h).  Below: conv_body.h, which is compiled here for each dtype.
  *
  * The three are one product, out[i][j] = sum over s of x[row[i] + along[s]] * b[s][j], whose left factor is read where it lies,
  * through two tables of offsets (the "indirect convolution" of Dukhan, arXiv:1907.02129):
@@ -54,7 +54,7 @@ typedef struct {
     isize panels;                /* where its packed filters begin */
 } Pass;
 
-enum { MAX_BLOCKS = 16, FEW_TASKS = 8, CHUNK = 192, MAX_SLOTS = 64 };
+enum { MAX_BLOCKS = 16, FEW_TASKS = 4, CHUNK = 192, MAX_SLOTS = 64 };
 static const double LARGE_WORK = 1 << 20; /* multiply-adds from which work is given to the thread pool */
 
 typedef struct {
@@ -214,7 +214,10 @@ static Plan plan_of(const Convolution *c, isize lanes, isize narrow, isize wide,
     p.units = w->groups > 1          ? w->groups
               : pass == CONV_FILTERS ? blocks_of(channels * taps, TILE_ROWS)
                                      : blocks_of(p.outs, narrow);
-    p.parts = work < LARGE_WORK || p.blocks == 0 ? 1 : larger(1, smaller(p.units, FEW_TASKS / p.blocks));
+    /* Each part fills a grid, and turns cotangents around, of its own: its share of the sums has to be worth that. */
+    isize worth = taps * (pass == CONV_FILTERS ? p.ins * p.outs / larger(1, p.ins + p.outs) : p.outs) / 64;
+    if (w->groups > 1) worth = w->groups;
+    p.parts = work < LARGE_WORK || p.blocks == 0 ? 1 : larger(1, smaller(smaller(p.units, worth), FEW_TASKS / p.blocks));
     p.slots = work < LARGE_WORK ? 1 : smaller(smaller(p.blocks * p.parts, MAX_SLOTS), get_num_threads());
     return p;
 }

@@ -234,7 +234,9 @@ INLINE void NAME(narrow_rows)(int vectors, isize rows, isize n, const T *x, cons
         NAME(narrow_tile)(count, vectors, n, x, row + i, along, b, start + i * apart, apart, relu, out + i * NARROW);
     NARROW_TILES(TILE_ROWS)
     if (TILE_ROWS > 8) NARROW_TILES(8)
+    if (TILE_ROWS > 6) NARROW_TILES(6)
     NARROW_TILES(4)
+    NARROW_TILES(3)
     NARROW_TILES(2)
     NARROW_TILES(1)
 }
@@ -420,7 +422,7 @@ static void NAME(prepare)(const Convolution *c, Space *space, Call *call)
     enum { SIZE = sizeof(T) };
     const Plan p = call->plan = plan_of(c, LANES, NARROW, WIDE, space);
     const isize groups = c->window->groups;
-    call->packed = take(space, (p.pass == CONV_FILTERS ? p.blocks * groups * SUMS(&p) : p.packed) * SIZE);
+    call->packed = take(space, (p.pass == CONV_FILTERS ? larger(p.blocks, 1) * groups * SUMS(&p) : p.packed) * SIZE);
     call->bias = take(space, ((c->bias ? groups : 1) * p.outs + NARROW) * SIZE);
     call->bias_sums = take(space, c->db ? p.blocks * c->filters * LANES * (isize)sizeof(double) : 0);
     call->positions = take(space, p.pass == CONV_FILTERS ? p.out_plane * (isize)sizeof(isize) : 0);
