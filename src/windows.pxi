@@ -8,14 +8,14 @@
 
 cdef tuple pair(value, str op, str name, int least):
     """A size given as an int for both axes or as a pair."""
-    if isinstance(value, Integral):
+    if PyLong_CheckExact(value) or isinstance(value, Integral):
         value = (value, value)
     try:
         first, second = value
     except (TypeError, ValueError):
         raise TypeError(f"{op}: expected an int or a pair of ints for {name}, got {value!r}") from None
     for size in (first, second):
-        if not isinstance(size, Integral):
+        if not PyLong_CheckExact(size) and not isinstance(size, Integral):
             raise TypeError(f"{op}: expected an int or a pair of ints for {name}, got {value!r}")
         if not least <= size <= 32767:
             raise ValueError(f"{op}: expected {name} from {least} to 32767, got {value!r}")
@@ -73,7 +73,7 @@ cdef tuple window_geometry(Array x, tuple kernel, stride, padding, dilation, gro
 
 
 cdef int groups_of(value, str op) except -1:
-    if not isinstance(value, Integral):
+    if not PyLong_CheckExact(value) and not isinstance(value, Integral):
         raise TypeError(f"{op}: expected an int for groups, got {type(value).__name__}")
     if not 1 <= value <= 32767:
         raise ValueError(f"{op}: expected groups from 1 to 32767, got {value}")
