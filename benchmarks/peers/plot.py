@@ -50,9 +50,10 @@ def draw(comparison, least):
         axis.grid(alpha=0.3)
     *_, training, legend = axes.flat
     legend.axis("off")
-    legend.legend(*training.get_legend_handles_labels(), loc="center left", frameon=False, fontsize=11)
-    meta = comparison["meta"]
-    text = f"float32, {meta['threads']} threads\n{'least times' if least else 'medians'} of processes\nstarted in turn"
+    legend.legend(*training.get_legend_handles_labels(), loc="upper left", frameon=False, fontsize=11)
+    threads = comparison["meta"]["threads"]
+    what = "least times" if least else "medians"
+    text = f"float32, {threads} thread{'s' * (threads > 1)}\n{what} of processes\nstarted in turn"
     legend.text(0.02, 0.12, text, transform=legend.transAxes, fontsize=9, color="#444444")
     return figure
 
@@ -64,7 +65,7 @@ def main():
     parser.add_argument("--least", action="store_true", help="the least times, which other processes disturb least")
     options = parser.parse_args()
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "corgi"  # the same file from the same figures
+    matplotlib.rcParams |= {"svg.hashsalt": "corgi", "svg.fonttype": "none"}  # the same file from the same figures, with text
     metadata = {"Date": None} if options.output.suffix == ".svg" else None
     draw(report.load(options.files), options.least).savefig(options.output, metadata=metadata, dpi=110)
 
