@@ -48,6 +48,7 @@ def draw(comparison, least):
                 axis.loglog(*zip(*points, strict=True), ".-", color=COLOURS[adapter], label=label, **style)
         axis.set(title=title, xlabel=unit, ylabel="seconds")
         axis.grid(alpha=0.3)
+        axis.minorticks_off()
     *_, training, legend = axes.flat
     legend.axis("off")
     legend.legend(*training.get_legend_handles_labels(), loc="upper left", frameon=False, fontsize=11)
@@ -65,7 +66,7 @@ def main():
     parser.add_argument("--least", action="store_true", help="the least times, which other processes disturb least")
     options = parser.parse_args()
     matplotlib.use("Agg")
-    matplotlib.rcParams |= {"svg.hashsalt": "corgi", "svg.fonttype": "none"}  # the same file from the same figures, with text
+    matplotlib.rcParams |= {"svg.hashsalt": "corgi", "svg.fonttype": "none"}  # the same figures, the same file
     metadata = {"Date": None} if options.output.suffix == ".svg" else None
     draw(report.load(options.files), options.least).savefig(options.output, metadata=metadata, dpi=110)
 
