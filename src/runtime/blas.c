@@ -137,11 +137,15 @@ static void call_fortran(const Product *p)
 static double work_of(const Product *p) { return (double)p->m * (double)p->n * (double)p->k; }
 
 /* Level v4's product of medium sizes takes 0.7 to 0.95 of the time of OpenBLAS's on the same CPU; a few columns, or rows, and
- * large sizes are better off with the library. */
+ * large sizes are better off with the library. Who builds with the reference BLAS wants its products. */
 static bool use_library(const Product *p)
 {
-    bool narrow = p->m < 4 || p->n < 4;
-    return library[p->dtype] && fits_fortran(p) && (narrow || work_of(p) > kernels->gemm_leads);
+    if (!library[p->dtype] || !fits_fortran(p)) return false;
+#ifdef BLAS_NETLIB
+    return true;
+#else
+    return p->m < 4 || p->n < 4 || work_of(p) > kernels->gemm_leads;
+#endif
 }
 
 static void multiply(const Product *p, bool by_library)
