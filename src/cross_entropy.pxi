@@ -7,6 +7,7 @@
 # w (e / C + (1 - e) t).
 
 
+@cython.internal
 cdef class RowTarget:
     """What the target of a cross-entropy and its options amount to."""
     cdef Array classes      # int64, one for each row, all in range; or None
