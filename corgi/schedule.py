@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from corgi.optimizer.checks import Number, number, whole
+from corgi.optimizer.checks import Number, mapping, number, whole
 
 if TYPE_CHECKING:
     from corgi._typing import Schedule as Function
@@ -66,7 +66,7 @@ class Schedule:
         TypeError, ValueError
             If the state is not that of such a schedule.
         """
-        rest = dict(state)
+        rest = mapping(state, f"{type(self).__name__}.load_state_dict")
         for position, part in enumerate(self._parts()):
             if hasattr(part, "load_state_dict"):
                 prefix = f"{position}/"
@@ -441,7 +441,8 @@ class Plateau(Schedule):
         TypeError, ValueError
             If the state is not that of a Plateau; then nothing has changed.
         """
-        op, rest = "Plateau.load_state_dict", dict(state)
+        op = "Plateau.load_state_dict"
+        rest = mapping(state, op)
         value = _fraction(rest.pop("value", None), op, "value")
         bad, cooling = (whole(rest.pop(name, None), op, name, least=0) for name in ("bad", "cooling"))
         best = number(rest.pop("best"), op, "best", least=-math.inf) if "best" in rest else math.inf

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array, UpdateRule, optimizer_step
-from corgi.optimizer.checks import Limit, Number, Setting, listed, named, number, same_shape, whole
+from corgi.optimizer.checks import Limit, Number, Setting, listed, mapping, named, number, same_shape, whole
 from corgi.optimizer.clip import clip_norm, clip_value
 
 if TYPE_CHECKING:
@@ -301,9 +301,7 @@ class Optimizer:
             If the state is not that of such an optimizer, schedule and parameters; then nothing has changed.
         """
         op = f"{type(self).__name__}.load_state_dict"
-        if not isinstance(state, Mapping):
-            raise TypeError(f"{op}: expected a dict, got {type(state).__name__}")
-        arrays, rest = named(parameters, op), dict(state)
+        rest, arrays = mapping(state, op), named(parameters, op)
         if (kind := rest.pop("optimizer", None)) != type(self).__name__:
             raise ValueError(f"{op}: expected the state of {type(self).__name__}, got {kind!r} under 'optimizer'")
         attributes: dict[str, Any] = {

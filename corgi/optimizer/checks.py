@@ -97,6 +97,13 @@ class Flag(Setting):
         return bool(value)
 
 
+def mapping(state: Any, op: str) -> dict[Any, Any]:
+    """A copy of a saved state, which is a dict: other things, such as large arrays, are not even looked into."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"{op}: expected a dict, got {type(state).__name__}")
+    return dict(state)
+
+
 def listed(parameters: Any, op: str) -> list[Array]:
     """A list of float Arrays out of what was given for parameters."""
     if type(parameters) is Array or not isinstance(parameters, Iterable):
