@@ -20,9 +20,10 @@ enum { VECTOR_BYTES = 16, TILE_ROWS = 4 };
 #endif
 enum { MAX_ROWS = 8 }; /* of any tile: narrow ones have more rows */
 
-/* A block of a (BLOCK_M by BLOCK_K) is to stay in the level 2 cache, a panel of b (BLOCK_K by two vectors) in the first.
- * Neither is worth copying for FEW rows or columns of c, nor a sum of at most SHORT terms a dot product. */
-enum { BLOCK_M = 512, BLOCK_K = 256, FEW = 64, SHORT = 64 };
+/* A block of a (BLOCK_M by BLOCK_K) and PANELS panels of b (each BLOCK_K by two vectors) are to stay in the level 2 cache, one
+ * panel in the first. Copies are not worth it for FEW rows or columns of c, nor of contiguous rows for less than MANY, unless
+ * each lies on a page of its own; nor is a sum of at most SHORT terms worth a dot product. */
+enum { BLOCK_M = 512, BLOCK_K = 256, PANELS = 4, FEW = 64, MANY = 256, SHORT = 64, PAGE_BYTES = 4096 };
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -9,7 +9,7 @@
 
 typedef T NAME(Vector) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
 typedef INDEX NAME(Mask) __attribute__((vector_size(VECTOR_BYTES)));
-enum { NAME(LANES) = VECTOR_BYTES / sizeof(T), NAME(TILE_COLS) = 2 * NAME(LANES) };
+enum { NAME(LANES) = VECTOR_BYTES / sizeof(T), NAME(TILE_COLS) = 2 * NAME(LANES), NAME(FAR) = PAGE_BYTES / sizeof(T) };
 
 /* A factor: `across` steps along the rows of a or the columns of b, `along` steps along the summed index. Which of the
  * two is 1 is all that transposition means. */
@@ -22,6 +22,7 @@ typedef struct {
 #define Mask NAME(Mask)
 #define LANES NAME(LANES)
 #define TILE_COLS NAME(TILE_COLS)
+#define FAR NAME(FAR)
 #define Factor NAME(Factor)
 
 INLINE Factor NAME(part)(Factor x, isize i, isize p)
@@ -54,6 +55,10 @@ static __attribute__((noinline)) void NAME(store_part)(int rows, isize cols, con
 INLINE void NAME(tile)(int rows, int vectors, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols)
 {
     Vector sum[MAX_ROWS][2] = {0};
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) { /* c is far away where it is large */
+        for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * ldc + v * LANES, 1);
+    }
     for (isize p = 0; p < k; p++) {
         Vector row[2];
         for (int v = 0; v < vectors; v++) row[v] = ((const Vector *)(b.data + p * b.along))[v];
@@ -99,12 +104,13 @@ INLINE void NAME(exchange)(Vector *row, int size)
 }
 
 /* Lines of `width`, one for each of k: count <= width rows of a (or columns of b) turned around; what is beyond them
- * is a number, lest garbage slow the tiles down. Contiguous rows (along is 1) are turned by squares. */
+ * is zero or the factor's own numbers, lest garbage slow the tiles down. Contiguous rows (along is 1) are turned by squares. */
 INLINE void NAME(turn)(int width, isize count, isize k, Factor x, T *out, isize length)
 {
     isize p = 0;
-    if (x.across == 1 && count == width) {
-        for (; p < k; p++) memcpy(out + p * length, x.data + p * x.along, (size_t)width * sizeof(T));
+    if (x.across == 1) { /* short lines whole as well, with the beginning of the next ones, but for the last */
+        isize whole = k - (width - count + x.along - 1) / x.along;
+        for (; p < whole; p++) memcpy(out + p * length, x.data + p * x.along, (size_t)width * sizeof(T));
     } else if (x.along == 1) {
         for (; p + LANES <= k; p += LANES) {
 #pragma GCC unroll 2
@@ -158,6 +164,17 @@ INLINE void NAME(any_panel)(int vectors, isize m, isize k, Factor a, Factor b, b
     }
 }
 
+/* The same for a panel of b that was copied. */
+static __attribute__((noinline)) void NAME(copied_panel)(int vectors, isize m, isize k, Factor a, const T *panel, bool add,
+                                                         T *c, isize ldc, isize cols)
+{
+    if (vectors == 2) {
+        NAME(any_panel)(2, m, k, a, (Factor){panel, 1, TILE_COLS}, add, c, ldc, cols);
+    } else {
+        NAME(any_panel)(1, m, k, a, (Factor){panel, 1, LANES}, add, c, ldc, cols);
+    }
+}
+
 /* Columns of c, at most `vectors` wide. The panel of b is copied into the order in which the tiles read it, and stays in the
  * first cache, unless it can be read in place and a copy is not worth it. */
 INLINE void NAME(columns)(int vectors, isize m, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols)
@@ -167,40 +184,68 @@ INLINE void NAME(columns)(int vectors, isize m, isize k, Factor a, Factor b, boo
     } else {
         _Alignas(VECTOR_BYTES) T panel[BLOCK_K * TILE_COLS];
         NAME(turn)(vectors * LANES, cols, k, b, panel, vectors * LANES);
-        NAME(any_panel)(vectors, m, k, a, (Factor){panel, 1, vectors * LANES}, add, c, ldc, cols);
+        NAME(copied_panel)(vectors, m, k, a, panel, add, c, ldc, cols);
     }
 }
 
-/* c (m, n) = or += a b for a block of a that stays in the level 2 cache. */
-static void NAME(block)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
+/* PANELS panels of columns of c. They are copied together: long pieces of the rows of b, which lie on a page each. */
+static void NAME(wide_columns)(isize m, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *panels)
 {
-    isize j = 0;
-    for (; n - j > LANES; j += TILE_COLS) NAME(columns)(2, m, k, a, part(b, j, 0), add, c + j, ldc, least(TILE_COLS, n - j));
-    if (j < n) NAME(columns)(1, m, k, a, part(b, j, 0), add, c + j, ldc, n - j);
+    for (isize p = 0; p < k; p++) {
+        for (isize q = 0; q < PANELS; q++)
+            memcpy(panels + (q * k + p) * TILE_COLS, part(b, q * TILE_COLS, p).data, TILE_COLS * sizeof(T));
+    }
+    for (isize q = 0; q < PANELS; q++)
+        NAME(copied_panel)(2, m, k, a, panels + q * k * TILE_COLS, add, c + q * TILE_COLS, ldc, TILE_COLS);
 }
 
-/* Columns of a that are contiguous are turned around first, where they are used often enough and there is memory. */
+/* c (m, n) = or += a b for a block of a that stays in the level 2 cache. */
+static void NAME(block)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *panels)
+{
+    for (isize j = 0, cols; j < n; j += cols) {
+        cols = least(n - j, panels && n - j >= PANELS * TILE_COLS ? PANELS * TILE_COLS : TILE_COLS);
+        if (cols > TILE_COLS) {
+            NAME(wide_columns)(m, k, a, part(b, j, 0), add, c + j, ldc, panels);
+        } else if (cols > LANES) {
+            NAME(columns)(2, m, k, a, part(b, j, 0), add, c + j, ldc, cols);
+        } else {
+            NAME(columns)(1, m, k, a, part(b, j, 0), add, c + j, ldc, cols);
+        }
+    }
+}
+
+/* rows (m, length) = the block of a, contiguous. */
+static void NAME(copy_rows)(isize m, isize k, Factor a, T *rows, isize length)
+{
+    Factor columns = {a.data, a.along, a.across};
+    for (isize i = 0; i < m && a.along == 1; i++) memcpy(rows + i * length, part(a, i, 0).data, (size_t)k * sizeof(T));
+    for (isize p = 0; p < k && a.along != 1; p += TILE_COLS)
+        NAME(turn)(TILE_COLS, least(TILE_COLS, k - p), m, part(columns, p, 0), rows + p, length);
+}
+
+/* Where they are used often enough, and there is memory, rows of a that are not contiguous, or far apart, and panels of b
+ * from long rows are copied. */
 static void NAME(blocks)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
 {
     isize length = (least(k, BLOCK_K) + TILE_COLS - 1) / TILE_COLS * TILE_COLS;
-    T *rows = NULL;
-    if (a.along != 1 && m > FEW && n > FEW)
-        rows = aligned_alloc(VECTOR_BYTES, (size_t)(least(m, BLOCK_M) * length) * sizeof(T));
+    bool copy_a = m > FEW && n > FEW && (a.along != 1 || (a.across >= FAR && n > MANY));
+    bool copy_b = m > FEW && n > MANY && b.across == 1 && b.along >= FAR;
+    size_t size_a = copy_a ? (size_t)(least(m, BLOCK_M) * length) : 0, size_b = copy_b ? PANELS * BLOCK_K * TILE_COLS : 0;
+    T *memory = size_a + size_b ? aligned_alloc(VECTOR_BYTES, (size_a + size_b) * sizeof(T)) : NULL;
     for (isize i = 0; i < m; i += BLOCK_M) {
         isize mi = least(BLOCK_M, m - i);
         for (isize p = 0; p < k; p += BLOCK_K) {
             isize kp = least(BLOCK_K, k - p);
             Factor a_block = part(a, i, p);
-            if (rows) {
-                Factor columns = {a_block.data, a_block.along, a_block.across};
-                for (isize q = 0; q < kp; q += TILE_COLS)
-                    NAME(turn)(TILE_COLS, least(TILE_COLS, kp - q), mi, part(columns, q, 0), rows + q, length);
-                a_block = (Factor){rows, length, 1};
+            if (memory && copy_a) {
+                NAME(copy_rows)(mi, kp, a_block, memory, length);
+                a_block = (Factor){memory, length, 1};
             }
-            NAME(block)(mi, n, kp, a_block, part(b, 0, p), add || p > 0, c + i * ldc, ldc);
+            NAME(block)(mi, n, kp, a_block, part(b, 0, p), add || p > 0, c + i * ldc, ldc,
+                        memory && copy_b ? memory + size_a : NULL);
         }
     }
-    free(rows);
+    free(memory);
 }
 
 /* ---- Matrix times vector: y[i] = or += sum over p < k of matrix[i, p] x[p] ---- */
@@ -307,5 +352,6 @@ void KERNEL(NAME(gemm))(bool trans_a, bool trans_b, isize m, isize n, isize k, c
 #undef INDEX
 #undef LANES
 #undef TILE_COLS
+#undef FAR
 #undef Factor
 #undef part
