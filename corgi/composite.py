@@ -281,6 +281,8 @@ def sort(a: ArrayLike, axis: SupportsIndex | None = -1) -> Array:
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_of("sort", axis, x.ndim)
+    if not x.is_tracked:
+        return array(np.sort(x.numpy(), axis=axis))
     order = np.argsort(x.numpy(), axis=axis, kind="stable")
     if x.ndim == 1:
         return take(x, order)
