@@ -135,7 +135,7 @@ def matmul(a, b, c=None, *, bint transpose_a=False, bint transpose_b=False):
     cdef Array x = as_operand(a, "matmul"), y = as_operand(b, "matmul"), out
     cdef int dtype = promoted(x.t.dtype, y.t.dtype)
     cdef bint row = x.t.ndim == 1 and not transpose_a, column = y.t.ndim == 1
-    cdef list shape
+    cdef isize sizes[8]
     if x.t.ndim == 0 or y.t.ndim == 0:
         raise ValueError(f"matmul: expected arrays with axes, got shapes {x.shape} and {y.shape}; use * for numbers")
     if dtype == BOOL:
@@ -147,28 +147,33 @@ def matmul(a, b, c=None, *, bint transpose_a=False, bint transpose_b=False):
                          f"{y.shape}{'.T' if transpose_b else ''}: {inner_x} != {inner_y}")
     x, y = cast(x, dtype), cast(y, dtype)
     if x.t.ndim == 1:
-        x = expand_dims(x, 0)
+        sizes[0], sizes[1] = 1, x.t.shape[0]
+        x = reshaped(x, 2, sizes)
     if column:
-        y = expand_dims(y, 1)
+        sizes[0], sizes[1] = y.t.shape[0], 1
+        y = reshaped(y, 2, sizes)
     if transpose_a:
         x = matrix_transpose(x)
     if transpose_b and not column:
         y = matrix_transpose(y)
-    if y.t.ndim == 2 and x.t.ndim > 2:  # one product instead of one for each matrix of the batch
-        shape = list(x.shape[:x.t.ndim - 1]) + [y.t.shape[1]]
-        rows = 1
-        for size in shape[:len(shape) - 1]:
-            rows *= size
-        out = reshape(product(reshape(x, (rows, x.t.shape[x.t.ndim - 1])), y), shape)
+    cdef int last = x.t.ndim - 1, ndim
+    cdef bint flat = y.t.ndim == 2 and last > 1
+    if flat:  # one product instead of one for each matrix of the batch
+        sizes[0], sizes[1] = 1, x.t.shape[last]
+        for ndim in range(last):
+            sizes[0] *= x.t.shape[ndim]
+        out = product(reshaped(x, 2, sizes), y)
+        memcpy(sizes, x.t.shape, sizeof(sizes))
+        ndim, sizes[last] = last + 1, y.t.shape[1]
     else:
         out = product(x, y)
-    if row or column:
-        shape = list(out.shape)
-        if column:
-            del shape[len(shape) - 1]
-        if row:
-            del shape[len(shape) - (1 if column else 2)]
-        out = reshape(out, shape)
+        memcpy(sizes, out.t.shape, sizeof(sizes))
+        ndim = out.t.ndim
+    if row and not column:
+        sizes[ndim - 2] = sizes[ndim - 1]
+    ndim -= row + column
+    if flat or ndim != out.t.ndim:
+        out = reshaped(out, ndim, sizes)
     if c is None:
         return out
     cdef Array added = as_operand(c, "matmul")
