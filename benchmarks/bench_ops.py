@@ -103,6 +103,7 @@ OTHERS = {
     "dense": Op(lambda x, w, b: corgi.dense(x, w, b, "relu"), (matrix, matrix, row)),
     "diagonal": Op(corgi.diagonal, (matrix,)),
     "dot": Op(corgi.dot, (vector,) * 2),
+    "dropout": Op(lambda x: corgi.dropout(x, 0.5, seed=1)),
     "einsum": Op(lambda x, y: corgi.einsum("ij,kj->ik", x, y), (matrix, matrix)),
     "expand_dims": Op(lambda x: corgi.expand_dims(x, 0)),
     "flip": Op(corgi.flip),

@@ -131,6 +131,7 @@ from corgi.functional import (
     vjp,
 )
 from corgi.initializer import seed
+from corgi.layer.dropout import dropout
 from corgi.minimization import minimize
 from corgi.model import Model
 
@@ -171,6 +172,7 @@ __all__ = [
     "dense",
     "diagonal",
     "dot",
+    "dropout",
     "einsum",
     "expand_dims",
     "eye",

@@ -90,6 +90,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*bias_act[4])(void *z, const void *bias, isize rows, isize n, int activation) noexcept nogil
         void (*bias_act_vjp[4])(const void *g, const void *y, void *dz, void *db, isize rows, isize n,
                                 int activation) noexcept nogil
+        void (*dropout[4])(isize n, const void *x, void *out, uint64_t key, uint32_t threshold, double scale) noexcept nogil
         isize (*norm_space)(const Norm *n) noexcept nogil
         void (*norm[4])(const Norm *n) noexcept nogil
         void (*norm_vjp[4])(const Norm *n) noexcept nogil

@@ -138,6 +138,25 @@ def _batch_norm(x, weight=1.0, bias=0.0, mean=None, var=None, eps=1e-5):
     return _normalized(x, axes, _by_channel(x, weight), _by_channel(x, bias), eps, mean, var)
 
 
+def _dropout(x, p=0.5, *, seed):
+    """By its definition: SplitMix64's mixer for blocks, another one for the places in them."""
+
+    def mix(z):
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z = (z ^ z >> shift) * factor % 2**64
+        return z ^ z >> 31
+
+    block, words = 2**15, []
+    for i in range(-(-x.size // block)):
+        pair = mix((mix(seed) + 0x9E3779B97F4A7C15 * i) % 2**64)
+        h = np.arange(block, dtype=np.uint32) + np.uint32(pair % 2**32)
+        h = (h ^ h >> 16) * np.uint32(0x21F0AAAD)
+        h = ((h ^ h >> 15) + np.uint32(pair >> 32)) * np.uint32(0xD35A2D97)
+        words.append(h ^ h >> 15)
+    kept = np.concatenate([*words, np.zeros(0)])[: x.size].reshape(x.shape) >= p * 2**32
+    return np.where(kept, x / (1 - p), 0.0)
+
+
 def _cross_entropy(probabilities, target):
     """Mean of -sum(target * log(probabilities)), where 0 * log(0) counts as 0."""
     target = np.asarray(target)
@@ -211,6 +230,7 @@ class Oracle:
     conv, conv_transpose = staticmethod(_conv), staticmethod(_conv_transpose)
     layer_norm, rms_norm = staticmethod(_layer_norm), staticmethod(_rms_norm)
     group_norm, batch_norm = staticmethod(_group_norm), staticmethod(_batch_norm)
+    dropout = staticmethod(_dropout)
     avg_pool, max_pool = staticmethod(_avg_pool), staticmethod(_max_pool)
     cross_entropy, softmax_cross_entropy = staticmethod(_cross_entropy), staticmethod(_softmax_cross_entropy)
 
@@ -461,6 +481,7 @@ def _entries():
     yield "batch_norm", "rows", lambda xp, x, w, b: xp.batch_norm(x, w, b, eps=0.1), rows, many
     given = {"domains": ((-3.0, 3.0),) * 4 + ((0.3, 3.0),)}
     yield "batch_norm", "given", lambda xp, x, *more: xp.batch_norm(x, *more), (images[0], *((4,),) * 4), given
+    yield "dropout", "", lambda xp, x: xp.dropout(x, 0.25, seed=3), X, {"large": ((83, 7, 641),)}
     soft, probable = {"domains": ((-3.0, 3.0), (0.1, 0.9))}, {"domains": ((0.1, 0.9),)}
     yield "softmax_cross_entropy", "", lambda xp, x: xp.softmax_cross_entropy(x, CLASSES), LOGITS, {}
     yield "softmax_cross_entropy", "soft", lambda xp, x, t: xp.softmax_cross_entropy(x, t), LOGITS * 2, soft

@@ -6,6 +6,7 @@ Above: `Model`, users.  Below: the ops of the package.  A layer of one's own is 
 from corgi.layer.base import Layer
 from corgi.layer.conv import Conv, Conv1d, ConvTranspose, ConvTranspose1d, Flatten
 from corgi.layer.dense import Dense
+from corgi.layer.dropout import Dropout
 from corgi.layer.norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from corgi.layer.pool import AvgPool, AvgPool1d, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxPool1d
 
@@ -18,6 +19,7 @@ __all__ = [
     "ConvTranspose",
     "ConvTranspose1d",
     "Dense",
+    "Dropout",
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",

@@ -6,9 +6,7 @@ learned; what a batch norm has seen are its statistics `running_mean` and `runni
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import TYPE_CHECKING
 
 from corgi._core import (
@@ -24,13 +22,9 @@ from corgi._core import (
     rms_norm,
     zeros,
 )
-from corgi.layer.base import Layer, size
+from corgi.layer.base import Layer, real, size
 
 if TYPE_CHECKING:
-    from typing import Any
-
-    import numpy as np
-
     from corgi._typing import ArrayLike, DTypeLike
 
 
@@ -39,19 +33,13 @@ class Norm(Layer):
 
     weight: Array | None
     bias: Array | None
-    eps: float
-    _dtype: np.dtype[Any]
 
     def __init__(self, shape: int | tuple[int, ...], eps: float, affine: bool, bias: bool, dtype: DTypeLike | None) -> None:
         name = type(self).__name__
-        if isinstance(eps, bool) or not isinstance(eps, Real):
-            raise TypeError(f"{name}: expected a number for eps, got {type(eps).__name__}")
-        if not 0 <= eps < math.inf:
-            raise ValueError(f"{name}: expected a finite eps of at least 0, got {eps}")
+        self.eps = real(eps, name, "eps")
         made = ones(shape, dtype)
         if made.dtype not in ("float64", "float32"):
             raise TypeError(f"{name}: expected dtype float64 or float32, got {made.dtype}")
-        self.eps = float(eps)
         self._dtype = made.dtype
         self.weight = made.tracked() if affine else None
         self.bias = zeros(shape, made.dtype).tracked() if affine and bias else None
@@ -323,11 +311,7 @@ class BatchNorm(Norm):
     ) -> None:
         name = type(self).__name__
         self.channels = size(channels, name, "channels")
-        if momentum is not None and (isinstance(momentum, bool) or not isinstance(momentum, Real)):
-            raise TypeError(f"{name}: expected a number or None for momentum, got {type(momentum).__name__}")
-        if momentum is not None and not 0 <= momentum <= 1:
-            raise ValueError(f"{name}: expected momentum from 0 to 1, got {momentum}")
-        self.momentum = momentum
+        self.momentum = None if momentum is None else real(momentum, name, "momentum", most=1)
         super().__init__(self.channels, eps, affine, True, dtype)
         self.running_mean = zeros(self.channels, self._dtype) if track_running_stats else None
         self.running_var = ones(self.channels, self._dtype) if track_running_stats else None

@@ -139,6 +139,9 @@ typedef struct {
     void (*norm[N_DTYPES])(const Norm *n);
     void (*norm_vjp[N_DTYPES])(const Norm *n);
 
+    /* out[i] = 0 where a word made of key and i is below threshold, else scale * x[i]. */
+    void (*dropout[N_DTYPES])(isize n, const void *x, void *out, uint64_t key, uint32_t threshold, double scale);
+
     /* Softmax cross-entropy of rows of logits against integer classes (label) or rows of probabilities that need not sum to 1
      * (target); exactly one is not NULL. weight: of each row, or NULL; a row of weight 0 counts nothing, whatever is in it.
      * smoothing: the part of a label's 1 that is spread over all classes. Writes the sum of the losses to *total, each to
