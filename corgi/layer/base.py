@@ -194,10 +194,11 @@ def real(value: Any, layer: str, name: str, most: float = math.inf) -> float:
     """A finite number from 0 to `most` given to a layer's constructor, checked."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{layer}: expected a number for {name}, got {type(value).__name__}")
-    if not 0 <= value <= most or value == math.inf:
+    number = float(value)
+    if not 0 <= number <= most or number == math.inf:
         bounds = "finite and at least 0" if most == math.inf else f"from 0 to {most}"
         raise ValueError(f"{layer}: expected {name} {bounds}, got {value}")
-    return float(value)
+    return number
 
 
 def pair(value: Pair, layer: str, name: str, least: int) -> tuple[int, int]:
