@@ -7,6 +7,7 @@ from corgi.layer.base import Layer
 from corgi.layer.conv import Conv, Conv1d, ConvTranspose, ConvTranspose1d, Flatten
 from corgi.layer.dense import Dense
 from corgi.layer.dropout import Dropout
+from corgi.layer.embedding import Embedding
 from corgi.layer.norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from corgi.layer.pool import AvgPool, AvgPool1d, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxPool1d
 
@@ -20,6 +21,7 @@ __all__ = [
     "ConvTranspose1d",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
