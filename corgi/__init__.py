@@ -36,6 +36,7 @@ from corgi._core import (
     assign,
     astype,
     avg_pool,
+    batch_norm,
     broadcast_to,
     concatenate,
     conv,
@@ -48,6 +49,8 @@ from corgi._core import (
     full,
     full_like,
     get_default_dtype,
+    group_norm,
+    layer_norm,
     linspace,
     log_softmax,
     logsumexp,
@@ -66,6 +69,7 @@ from corgi._core import (
     pointwise_table,
     prod,
     reshape,
+    rms_norm,
     set_default_dtype,
     softmax,
     softmax_cross_entropy,
@@ -127,6 +131,7 @@ from corgi.functional import (
     vjp,
 )
 from corgi.initializer import seed
+from corgi.layer.dropout import dropout
 from corgi.minimization import minimize
 from corgi.model import Model
 
@@ -149,6 +154,7 @@ __all__ = [
     "assign",
     "astype",
     "avg_pool",
+    "batch_norm",
     "blas_backend",
     "bool_",
     "broadcast_to",
@@ -166,6 +172,7 @@ __all__ = [
     "dense",
     "diagonal",
     "dot",
+    "dropout",
     "einsum",
     "expand_dims",
     "eye",
@@ -177,6 +184,7 @@ __all__ = [
     "get_default_dtype",
     "get_num_threads",
     "grad",
+    "group_norm",
     "hessian",
     "hvp",
     "initializer",
@@ -185,6 +193,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "layer",
+    "layer_norm",
     "least_squares",
     "linspace",
     "log_softmax",
@@ -214,6 +223,7 @@ __all__ = [
     "ravel",
     "repeat",
     "reshape",
+    "rms_norm",
     "roll",
     "round",
     "schedule",
