@@ -27,6 +27,7 @@ import numpy as _np
 from corgi import activation, cost, initializer, layer, optimizer, schedule
 from corgi._core import (
     Array,
+    GraphGrowthWarning,
     all,
     any,
     arange,
@@ -133,6 +134,7 @@ from corgi.model import Model
 __all__ = [
     "Array",
     "Fit",
+    "GraphGrowthWarning",
     "Model",
     "abs",
     "activation",
@@ -162,6 +164,7 @@ __all__ = [
     "cumsum",
     "curve_fit",
     "data",
+    "debug",
     "default_dtype",
     "dense",
     "diagonal",
@@ -239,6 +242,7 @@ __all__ = [
     "triu",
     "value_and_grad",
     "var",
+    "viz",
     "vjp",
     "where",
     "zeros",
@@ -269,12 +273,12 @@ __all__ += [  # noqa: RUF022
 # ---- end of pointwise ops
 
 if _t.TYPE_CHECKING:
-    from corgi import callback, data, metric
+    from corgi import callback, data, debug, metric, viz
 else:
 
     def __getattr__(name):
         """Modules that many programs do without are imported at the first use."""
-        if name in ("callback", "data", "metric"):
+        if name in ("callback", "data", "debug", "metric", "viz"):
             return _import_module(f"corgi.{name}")
         raise AttributeError(f"module 'corgi' has no attribute {name!r}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array
 from corgi.layer.base import Layer
+from corgi.location import locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,32 +93,21 @@ class Model(Layer):
         Raises
         ------
         Exception
-            What a layer raises. ValueError, TypeError and IndexError name the layer in the message, others in a note.
+            What a layer raises. ValueError, TypeError and IndexError name the layer, and the line of the program that called
+            it, in the message, others in a note.
         """
-        position = 0
         output: Array = x
+        position = 0
         try:
             for layer in self.layers:
                 output = layer(output)
                 position += 1
         except Exception as error:
-            if type(error) not in (ValueError, TypeError, IndexError):
-                error.add_note(f"in {self._place(position)}")
-                raise
-            raise type(error)(self._located(position, str(error))) from error
+            locate(error, f"layers.{position}", self.layers[position])
+            raise
         if self.cost is not None:  # else no backward can come, and the output would keep the graph alive
             self._output = output
         return output
-
-    def _place(self, position: int) -> str:
-        layer = self.layers[position]
-        return f"{type(self).__name__} > layer {position + 1} ({getattr(layer, '__name__', type(layer).__name__)})"
-
-    def _located(self, position: int, message: str) -> str:
-        """A layer's error message with the layer's place in front, which continues in that of a model inside the model."""
-        inner = type(self.layers[position]).__name__
-        nested = message.startswith(f"{inner} > layer ")
-        return self._place(position) + (message[len(inner) :] if nested else f": {message}")
 
     def backward(self, target: Any) -> float:
         """Differentiate the cost of the last output, by every parameter.

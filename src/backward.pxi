@@ -319,6 +319,8 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
                 w.grads[k] = NULL
             if n.vjp != NULL and w.wanted[k] & 1:
                 n.vjp(&w, n, g)
+                if watching:
+                    show_cotangents(&w, n, g)
             g = None
         if targets is None:  # only now, so that a pass that fails leaves no gradients behind
             for k in range(w.count):
@@ -460,7 +462,7 @@ cdef Array differentiable_alias(Array x):
     cdef Array out = wrap_shared(x.t)
     cdef Node *n = node_new(pass_vjp, b"identity", 1, x.t)
     connect(n, 0, x)
-    publish(out, n)
+    publish_of(out, n, x, None, None)
     return out
 
 

@@ -153,6 +153,7 @@ NOT_CALLED = {
     *(
         "Array",
         "Fit",
+        "GraphGrowthWarning",
         "Model",
         "activation",
         "bool_",
@@ -161,11 +162,12 @@ NOT_CALLED = {
         "config",
         "cost",
         "data",
+        "debug",
         "float32",
         "float64",
         "initializer",
     ),
-    *("int64", "layer", "memory", "metric", "no_tracking", "optimizer", "schedule", "show_config"),
+    *("int64", "layer", "memory", "metric", "no_tracking", "optimizer", "schedule", "show_config", "viz"),
 }
 
 KEEP_ARRAYS = {
@@ -192,6 +194,10 @@ OTHER_CALLS = {
     "data.split": (A, P, 0.5, 1),
     "callback.EarlyStopping": ("loss", 3, 0.1),
     "callback.Schedule": (abs,),
+    "debug.detect_nan": (True,),
+    "debug.gradients": ({"v": V},),
+    "debug.unused_parameters": ({"v": V},),
+    "viz.graph": (V.copy().tracked() * 2, {"v": V}),
     "cost.nll": (A, arr([0, 2])),
     "cost.sigmoid_binary_cross_entropy": (P, P),
     "initializer.constant": (1.0,),
@@ -246,7 +252,10 @@ OTHER_CALLS = {
     "Model": ([corgi.layer.Dense(2, 2)], corgi.optimizer.Adam(), corgi.cost.mse),
     "_core._restore": (bytes(24), (3,), "float64", False),
     "_core.vjp_of": ([V], [V], [V]),
+    "_core.graph_nodes": (V.copy().tracked() * 2,),
+    "_core.node_of": (V,),
     "_core.reaches_beyond": ([V], [V]),
+    "_core.watch_growth": ({},),
     "_core.UpdateRule": ("step", "adam", {"beta1": 0.9}),
     "_core.optimizer_step": ([V.copy()], {None: corgi._core.UpdateRule("step", "adam", {})}, {}, 1.0),
     "_core.average_step": ([V.copy()], [V.copy()], 0.5),
