@@ -121,6 +121,7 @@ OTHERS = {
     "reshape": Op(lambda x: corgi.reshape(x, (1, -1))),
     "roll": Op(lambda x: corgi.roll(x, 1)),
     "round": Op(corgi.round),
+    "scaled_dot_product_attention": Op(corgi.scaled_dot_product_attention, (matrix,) * 3),
     "softmax": Op(corgi.softmax, (rows,)),
     "softmax_cross_entropy": Op(lambda x: corgi.softmax_cross_entropy(x, classes(x)), (rows,)),
     "sort": Op(corgi.sort),

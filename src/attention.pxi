@@ -112,19 +112,19 @@ cdef double scale_of(scale, isize size, str op) except? -1:
     return float(number_of(scale, op))
 
 
-cdef Array weights_reference(Array q, Array k, tuple settings):
+cdef object weights_reference(q, k, settings):
     """The weights in terms of other ops; where nothing is attended to they are zero."""
     mask, causal, scale = settings
     scores = matmul(q, k, transpose_b=True) * scale
-    if mask is not None and (<Array> mask).t.dtype != BOOL:
+    if mask is not None and mask.dtype != bool:
         scores = scores + mask
         mask = None
     if causal:
-        past = as_operand(np.tri(q.t.shape[q.t.ndim - 2], k.t.shape[k.t.ndim - 2], dtype=bool), "")
+        past = as_operand(np.tri(*scores.shape[-2:], dtype=bool), "")
         mask = past if mask is None else pointwise(OP_logical_and, past, mask, None)
     if mask is not None:
         scores = where(mask, scores, -np.inf)
-    if not (<Array> scores).t.shape[(<Array> scores).t.ndim - 1]:
+    if 0 in scores.shape:
         return scores
     seen = max(scores.detach(), -1, keepdims=True) != -np.inf
     return where(seen, softmax(where(seen, scores, 0.0)), 0.0)
@@ -180,7 +180,7 @@ def scaled_dot_product_attention(query, key, value, mask=None, *, bint causal=Fa
     ValueError
         If the shapes do not fit.
     TypeError
-        If an array is not of floats, or the mask neither of bool nor of float.
+        If an operand is not of numbers, or the mask neither of bool nor of float.
 
     Notes
     -----
@@ -299,13 +299,16 @@ def self_attention(x, heads, mask=None, *, bint causal=False, scale=None):
     """
     cdef str op = "self_attention"
     cdef Array qkv = as_float(x, op)
-    cdef isize n_heads = heads
+    cdef isize n_heads
     cdef isize scores[8]
     cdef int last = qkv.t.ndim - 1
     if not 1 <= last <= 6:
         raise ValueError(f"{op}: expected an array (..., steps, 3 * heads * size), got shape {qkv.shape}")
-    if n_heads < 1 or qkv.t.shape[last] % (3 * n_heads):
-        raise ValueError(f"{op}: expected rows of 3 * heads * size for {n_heads} heads, got shape {qkv.shape}")
+    if PyBool_Check(heads) or not isinstance(heads, Integral):
+        raise TypeError(f"{op}: expected an int for heads, got {type(heads).__name__}")
+    if heads < 1 or qkv.t.shape[last] % (3 * heads):
+        raise ValueError(f"{op}: expected rows of 3 * heads * size for {heads} heads, got shape {qkv.shape}")
+    n_heads = heads if qkv.t.shape[last] else 1
     memcpy(scores, qkv.t.shape, sizeof(scores))
     scores[last - 1], scores[last], scores[last + 1] = n_heads, qkv.t.shape[last - 1], qkv.t.shape[last - 1]
     cdef Array m = mask_of(mask, qkv.t.dtype, last + 2, scores, op)

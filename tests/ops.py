@@ -107,6 +107,19 @@ def _dense(x, weight, bias=0, activation=None):
     return functions[activation](x @ weight.T + bias)
 
 
+def _attention(query, key, value, mask=None, *, causal=False, scale=None):
+    """By its definition; rows of -inf have weights of zero."""
+    scores = np.einsum("...ic,...jc->...ij", query, key) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if np.asarray(mask).dtype == bool else scores + mask
+    if causal:
+        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+    largest = scores.max(-1, keepdims=True, initial=-np.inf)
+    e = np.exp(scores - np.where(largest == -np.inf, 0, largest))
+    total = e.sum(-1, keepdims=True)
+    return np.einsum("...ij,...jc->...ic", e / np.where(total == 0, 1, total), value)
+
+
 def _cross_entropy(probabilities, target):
     """Mean of -sum(target * log(probabilities)), where 0 * log(0) counts as 0."""
     target = np.asarray(target)
@@ -177,6 +190,7 @@ class Oracle:
     softmax = staticmethod(lambda x, axis=-1: scipy.special.softmax(x, axis) if x.size else x)
     log_softmax = staticmethod(lambda x, axis=-1: scipy.special.log_softmax(x, axis) if x.size else x)
     matmul, dense = staticmethod(_matmul), staticmethod(_dense)
+    scaled_dot_product_attention = staticmethod(_attention)
     conv, conv_transpose = staticmethod(_conv), staticmethod(_conv_transpose)
     avg_pool, max_pool = staticmethod(_avg_pool), staticmethod(_max_pool)
     cross_entropy, softmax_cross_entropy = staticmethod(_cross_entropy), staticmethod(_softmax_cross_entropy)
@@ -412,6 +426,17 @@ def _entries():
     for activation in (None, "relu", "sigmoid", "tanh"):
         yield "dense", f"{activation}", lambda xp, x, w, b, a=activation: xp.dense(x, w, b, a), layer, large
     yield "dense", "no bias", lambda xp, x, w: xp.dense(x, w, activation="tanh"), ((2, 3, 4), (5, 4)), {}
+
+    heads, name = ((2, 3, 4), (2, 5, 4), (2, 5, 2)), "scaled_dot_product_attention"
+    large = {"large": ((3, 4, 130, 17), (3, 4, 140, 17), (3, 4, 140, 19)), "domains": ((-1.5, 1.5),)}
+    some = np.arange(15).reshape(3, 5) % 4 < 2
+    some[1] = False
+    yield name, "", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v), heads, large
+    yield name, "causal", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v, causal=True, scale=0.3), heads, large
+    yield name, "mask", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v, some), heads, {}
+    yield name, "bias", lambda xp, q, k, v, m: xp.scaled_dot_product_attention(q, k, v, m, causal=True), (*heads, (3, 1)), {}
+    broadcast = ((3, 4), (2, 1, 5, 4), (3, 5, 2))
+    yield name, "broadcast", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v), broadcast, {}
 
     soft, probable = {"domains": ((-3.0, 3.0), (0.1, 0.9))}, {"domains": ((0.1, 0.9),)}
     yield "softmax_cross_entropy", "", lambda xp, x: xp.softmax_cross_entropy(x, CLASSES), LOGITS, {}
