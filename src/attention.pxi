@@ -112,37 +112,73 @@ cdef double scale_of(scale, isize size, str op) except? -1:
     return float(number_of(scale, op))
 
 
-cdef object weights_reference(q, k, settings):
-    """The weights in terms of other ops; where nothing is attended to they are zero."""
+def attention_reference(query, key, value, bias, settings):
+    """What `scaled_dot_product_attention` computes, in terms of other ops. settings: (mask, causal, scale); bias: a tracked mask."""
     mask, causal, scale = settings
-    scores = matmul(q, k, transpose_b=True) * scale
+    scores = matmul(query, key, transpose_b=True) * scale
+    if bias is not None:
+        scores = scores + bias
     if mask is not None and mask.dtype != bool:
         scores = scores + mask
         mask = None
     if causal:
-        past = as_operand(np.tri(*scores.shape[-2:], dtype=bool), "")
+        shape = scores.shape
+        past = as_operand(np.tri(*shape[len(shape) - 2:], dtype=bool), "")
         mask = past if mask is None else pointwise(OP_logical_and, past, mask, None)
     if mask is not None:
         scores = where(mask, scores, -np.inf)
-    if 0 in scores.shape:
-        return scores
-    seen = max(scores.detach(), -1, keepdims=True) != -np.inf
-    return where(seen, softmax(where(seen, scores, 0.0)), 0.0)
+    if 0 not in scores.shape:
+        seen = max(scores.detach(), -1, keepdims=True) != -np.inf  # else the softmax is NaN
+        scores = where(seen, softmax(where(seen, scores, 0.0)), 0.0)
+    return matmul(scores, value)
 
 
-def attention_reference(query, key, value, settings):
-    """What `scaled_dot_product_attention` computes, in terms of other ops; settings: (mask, causal, scale)."""
-    return matmul(weights_reference(query, key, settings), value)
-
-
-def self_attention_reference(x, settings, heads):
+def self_attention_reference(x, bias, settings, heads):
     """What `self_attention` computes, in terms of other ops."""
     shape = x.shape
     size = shape[len(shape) - 1] // (3 * heads)
     parts = moveaxis(reshape(x, shape[:len(shape) - 1] + (3, heads, size)), -4, -2)
     parts = moveaxis(parts, -4, 0)
-    out = attention_reference(parts[0], parts[1], parts[2], settings)
+    out = attention_reference(parts[0], parts[1], parts[2], bias, settings)
     return reshape(moveaxis(out, -3, -2), shape[:len(shape) - 1] + (heads * size,))
+
+
+cdef inline Array unit_rows(Array mask):
+    """The values of a mask in rows without gaps, untracked; or None."""
+    cdef int last
+    if mask is None:
+        return None
+    last = mask.t.ndim - 1
+    return wrap_shared(mask.t) if mask.t.strides[last] == 1 or mask.t.shape[last] <= 1 else contiguous_copy(mask)
+
+
+cdef int record_attention(Node *n, int bias, Array mask, Array rows, bint causal, double scale, Array lse, Array out) except -1:
+    """What both nodes keep; a mask that is tracked is their last input, number `bias`."""
+    if mask is not None and tracked(mask):
+        connect(n, bias, mask)
+    save(n, SAVED_OUTPUT, out)
+    set_context(n, (rows, causal, scale, lse))
+    publish(out, n)
+    return 0
+
+
+cdef bint needs_reference(Walk *w, Node *n, int bias) noexcept:
+    """Whether a backward pass is recorded, or wants the gradient of the mask, which needs all scores."""
+    return w.create_graph or (n.n_inputs > bias and n.inputs[bias] != NULL and wants(w, n, bias))
+
+
+cdef int replay_attention(Walk *w, Node *n, Array g, reference, tuple inputs, tuple last) except -1:
+    """The vjp by way of a reference, whose arguments are the inputs, the mask if it is tracked, the settings, and the last ones."""
+    cdef Array bias = None
+    cdef int number = len(inputs)
+    rows, causal, scale, _ = <tuple> <object> n.context
+    if n.n_inputs > number and n.inputs[number] != NULL:
+        bias = wrap_shared((<Array> rows).t)
+        if recording:
+            attach(bias, n.inputs[number])
+            bias.tracks = True
+        rows = None
+    return replay(w, n, g, reference, inputs + (bias, (rows, causal, scale)) + last)
 
 
 # ---- the ops
@@ -221,8 +257,6 @@ def scaled_dot_product_attention(query, key, value, mask=None, *, bint causal=Fa
     shape[axes], shape[axes + 1] = q.t.shape[axes], k.t.shape[axes]
     cdef Array m = mask_of(mask, dtype, axes + 2, shape, op)
     cdef double factor = scale_of(scale, q.t.shape[axes + 1], op)
-    if m is not None and tracked(m):  # its gradient needs all scores
-        return attention_reference(q, k, v, (m, causal, factor))
     return attention_op(q, k, v, None if m is None else broadcasted(m, axes + 2, shape, op), causal, factor)
 
 
@@ -239,33 +273,32 @@ cdef Array attention_op(Array q, Array k, Array v, Array mask, bint causal, doub
     q, k, v = alias(q), alias(k), alias(v)  # other threads run meanwhile
     cdef Array a = wrap(rows_ready(q.t)), b = wrap(rows_ready(k.t)), c = wrap(rows_ready(v.t))
     cdef Array out = rows_like(a.t, v.t.shape[v.t.ndim - 1]), lse = sums_of(a.t)
-    attend(a.t, b.t, c.t, NULL if mask is None else mask.t, out.t, lse.t, causal, scale, NULL, NULL, NULL, NULL)
+    cdef Array rows = unit_rows(mask)
+    attend(a.t, b.t, c.t, NULL if rows is None else rows.t, out.t, lse.t, causal, scale, NULL, NULL, NULL, NULL)
     cdef Node *n
-    if recording and (q.tracks or k.tracks or v.tracks):
-        n = node_new(attention_vjp, b"scaled_dot_product_attention", 3, out.t)
+    if recording and (q.tracks or k.tracks or v.tracks or (mask is not None and mask.tracks)):
+        n = node_new(attention_vjp, b"scaled_dot_product_attention", 3 if mask is None or not mask.tracks else 4, out.t)
         connect(n, 0, q)
         connect(n, 1, k)
         connect(n, 2, v)
         save(n, 0, q)
         save(n, 1, k)
         save(n, 2, v)
-        save(n, SAVED_OUTPUT, out)
-        set_context(n, ((mask, causal, scale), lse))
-        publish(out, n)
+        record_attention(n, 3, mask, rows, causal, scale, lse, out)
     return out
 
 
 cdef int attention_vjp(Walk *w, Node *n, Array g) except -1:
-    settings, sums = <tuple> <object> n.context
-    if w.create_graph:
-        return replay(w, n, g, attention_reference, (saved_input(n, 0), saved_input(n, 1), saved_input(n, 2), settings))
-    cdef Array mask = settings[0], lse = sums
+    if needs_reference(w, n, 3):
+        return replay_attention(w, n, g, attention_reference, (saved_input(n, 0), saved_input(n, 1), saved_input(n, 2)), ())
+    rows, causal, scale, sums = <tuple> <object> n.context
+    cdef Array mask = rows, lse = sums
     cdef Array q = wrap(rows_ready(n.saved[0])), k = wrap(rows_ready(n.saved[1])), v = wrap(rows_ready(n.saved[2]))
     cdef Array cotangent = wrap(rows_ready(g.t)), out = wrap_shared(n.saved[SAVED_OUTPUT])
     cdef Array dq = rows_like(q.t, q.t.shape[q.t.ndim - 1]) if wants(w, n, 0) else None
     cdef Array dk = rows_like(k.t, k.t.shape[k.t.ndim - 1]) if wants(w, n, 1) else None
     cdef Array dv = rows_like(v.t, v.t.shape[v.t.ndim - 1]) if wants(w, n, 2) else None
-    attend(q.t, k.t, v.t, NULL if mask is None else mask.t, out.t, lse.t, settings[1], settings[2], cotangent.t,
+    attend(q.t, k.t, v.t, NULL if mask is None else mask.t, out.t, lse.t, causal, scale, cotangent.t,
            NULL if dq is None else dq.t, NULL if dk is None else dk.t, NULL if dv is None else dv.t)
     if dq is not None:
         send(w, n, 0, dq)
@@ -313,8 +346,6 @@ def self_attention(x, heads, mask=None, *, bint causal=False, scale=None):
     scores[last - 1], scores[last], scores[last + 1] = n_heads, qkv.t.shape[last - 1], qkv.t.shape[last - 1]
     cdef Array m = mask_of(mask, qkv.t.dtype, last + 2, scores, op)
     cdef double factor = scale_of(scale, qkv.t.shape[last] // (3 * n_heads), op)
-    if m is not None and tracked(m):
-        return self_attention_reference(qkv, (m, causal, factor), n_heads)
     return self_attention_op(qkv, n_heads, None if m is None else broadcasted(m, last + 2, scores, op), causal, factor)
 
 
@@ -326,26 +357,28 @@ cdef Array self_attention_op(Array x, isize heads, Array mask, bint causal, doub
     cdef Array whole = wrap(contiguous(x.t)), out = wrap(tensor_new(x.t.dtype, x.t.ndim, shape))
     cdef Array q = heads_of(whole.t, heads, 0, 3), k = heads_of(whole.t, heads, 1, 3), v = heads_of(whole.t, heads, 2, 3)
     cdef Array o = heads_of(out.t, heads, 0, 1), lse = sums_of(q.t)
-    attend(q.t, k.t, v.t, NULL if mask is None else mask.t, o.t, lse.t, causal, scale, NULL, NULL, NULL, NULL)
-    cdef Node *n = record(out, x, self_attention_vjp, b"self_attention")
-    if n != NULL:
+    cdef Array rows = unit_rows(mask)
+    attend(q.t, k.t, v.t, NULL if rows is None else rows.t, o.t, lse.t, causal, scale, NULL, NULL, NULL, NULL)
+    cdef Node *n
+    if recording and (x.tracks or (mask is not None and mask.tracks)):
+        n = node_new(self_attention_vjp, b"self_attention", 2, out.t)
         n.param = heads
+        connect(n, 0, x)
         save(n, 0, x)
-        save(n, SAVED_OUTPUT, out)
-        set_context(n, ((mask, causal, scale), lse))
+        record_attention(n, 1, mask, rows, causal, scale, lse, out)
     return out
 
 
 cdef int self_attention_vjp(Walk *w, Node *n, Array g) except -1:
-    settings, sums = <tuple> <object> n.context
     cdef isize heads = n.param
-    if w.create_graph:
-        return replay(w, n, g, self_attention_reference, (saved_input(n, 0), settings, heads))
-    cdef Array mask = settings[0], lse = sums
+    if needs_reference(w, n, 1):
+        return replay_attention(w, n, g, self_attention_reference, (saved_input(n, 0),), (heads,))
+    rows, causal, scale, sums = <tuple> <object> n.context
+    cdef Array mask = rows, lse = sums
     cdef Array whole = wrap(contiguous(n.saved[0])), cotangent = wrap(contiguous(g.t)), dx = wrap(tensor_like(whole.t))
     cdef Array q = heads_of(whole.t, heads, 0, 3), k = heads_of(whole.t, heads, 1, 3), v = heads_of(whole.t, heads, 2, 3)
     cdef Array dq = heads_of(dx.t, heads, 0, 3), dk = heads_of(dx.t, heads, 1, 3), dv = heads_of(dx.t, heads, 2, 3)
     cdef Array o = heads_of(n.saved[SAVED_OUTPUT], heads, 0, 1), c = heads_of(cotangent.t, heads, 0, 1)
-    attend(q.t, k.t, v.t, NULL if mask is None else mask.t, o.t, lse.t, settings[1], settings[2], c.t, dq.t, dk.t, dv.t)
+    attend(q.t, k.t, v.t, NULL if mask is None else mask.t, o.t, lse.t, causal, scale, c.t, dq.t, dk.t, dv.t)
     send(w, n, 0, dx)
     return 0

@@ -467,12 +467,18 @@ cdef Array differentiable_alias(Array x):
 
 
 cdef int replay(Walk *w, Node *n, Array g, object reference, tuple inputs) except -1:
-    """The vjp of a fused op as a recorded computation: differentiate its reference, a composite of other ops."""
+    """The vjp of a fused op by way of its reference, a composite of other ops: recorded, if the pass is."""
+    global recording
     cdef list stops = [differentiable_alias(x) if type(x) is Array else x for x in inputs]
-    output = reference(*stops)
+    cdef bint was_recording = recording
+    recording = True
+    try:
+        output = reference(*stops)
+    finally:
+        recording = was_recording
     cdef int i
     cdef list targets = [i for i in range(n.n_inputs) if n.inputs[i] != NULL]
-    gradients = walk_back([output], [g], [stops[i] for i in targets], True, True)
+    gradients = walk_back([output], [g], [stops[i] for i in targets], w.create_graph, True)
     for i, gradient in zip(targets, gradients):
         if gradient is not None and wants(w, n, i):
             send(w, n, i, gradient)
