@@ -37,6 +37,7 @@ from corgi._core import (
     assign,
     astype,
     avg_pool,
+    batch_norm,
     broadcast_to,
     concatenate,
     conv,
@@ -49,6 +50,8 @@ from corgi._core import (
     full,
     full_like,
     get_default_dtype,
+    group_norm,
+    layer_norm,
     linspace,
     log_softmax,
     logsumexp,
@@ -67,6 +70,7 @@ from corgi._core import (
     pointwise_table,
     prod,
     reshape,
+    rms_norm,
     scaled_dot_product_attention,
     set_default_dtype,
     softmax,
@@ -129,6 +133,7 @@ from corgi.functional import (
     vjp,
 )
 from corgi.initializer import seed
+from corgi.layer.dropout import dropout
 from corgi.minimization import minimize
 from corgi.model import Model
 
@@ -152,6 +157,7 @@ __all__ = [
     "assign",
     "astype",
     "avg_pool",
+    "batch_norm",
     "blas_backend",
     "bool_",
     "broadcast_to",
@@ -170,6 +176,7 @@ __all__ = [
     "dense",
     "diagonal",
     "dot",
+    "dropout",
     "einsum",
     "expand_dims",
     "eye",
@@ -181,6 +188,7 @@ __all__ = [
     "get_default_dtype",
     "get_num_threads",
     "grad",
+    "group_norm",
     "hessian",
     "hvp",
     "initializer",
@@ -189,6 +197,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "layer",
+    "layer_norm",
     "least_squares",
     "linspace",
     "log_softmax",
@@ -218,6 +227,7 @@ __all__ = [
     "ravel",
     "repeat",
     "reshape",
+    "rms_norm",
     "roll",
     "round",
     "scaled_dot_product_attention",

@@ -41,6 +41,20 @@ cdef extern from "kernels/kernels.h" nogil:
         const void *y
         const void *bias
         void *db
+    ctypedef struct Norm:
+        isize images, channels, span, groups
+        bint centred
+        double eps
+        const void *x
+        const void *weight
+        const void *bias
+        void *out
+        void *moments
+        const void *g
+        void *dx
+        void *dweight
+        void *dbias
+        double *space
     ctypedef struct Kernels:
         const char *level
         pointwise_fn forward[1][4]
@@ -76,6 +90,10 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*bias_act[4])(void *z, const void *bias, isize rows, isize n, int activation) noexcept nogil
         void (*bias_act_vjp[4])(const void *g, const void *y, void *dz, void *db, isize rows, isize n,
                                 int activation) noexcept nogil
+        void (*dropout[4])(isize n, const void *x, void *out, uint64_t key, uint32_t threshold, double scale) noexcept nogil
+        isize (*norm_space)(const Norm *n) noexcept nogil
+        void (*norm[4])(const Norm *n) noexcept nogil
+        void (*norm_vjp[4])(const Norm *n) noexcept nogil
         void (*softmax_cross_entropy[4])(const void *logits, const int64_t *label, const void *target,
                                          const void *weight, double smoothing, double *total, void *row_loss, void *probabilities,
                                          isize rows, isize n) noexcept nogil

@@ -142,6 +142,14 @@ def test_every_public_function_has_a_right_call():
             getattr(corgi, name)(*[list(a) if isinstance(a, Arrays) else copy.copy(a) for a in arguments])
 
 
+# Arrays that may be None.
+OPTIONAL = {
+    *(("clip", 1), ("clip", 2), ("curve_fit", 3), ("matmul", 2), ("dense", 2), ("group_norm", 2), ("group_norm", 3)),
+    *((name, i) for name in ("layer_norm", "rms_norm") for i in (1, 2)),
+    *(("batch_norm", i) for i in (1, 2, 3, 4)),
+}
+
+
 def wrong_operands(name):
     """The right call of a function with one array replaced by what cannot be an array."""
     arguments = CALLS[name]
@@ -149,7 +157,7 @@ def wrong_operands(name):
         if not isinstance(right, (corgi.Array, Arrays)):
             continue
         for wrong in WRONG_ARRAYS:
-            optional = (name, i) in {("clip", 1), ("clip", 2), ("curve_fit", 3), ("matmul", 2), ("dense", 2)}
+            optional = (name, i) in OPTIONAL
             container = name in ("hvp", "jvp", "vjp") and i == 1  # {} and None have no arrays that could be wrong
             if (wrong is None and (optional or container)) or (isinstance(wrong, dict) and container):
                 continue

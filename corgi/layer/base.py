@@ -5,7 +5,8 @@ Above: every layer and `Model`.  Below: Array; location.py, which says in errors
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array, find_parameters
@@ -192,6 +193,17 @@ def size(value: int, layer: str, name: str, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{layer}: expected {name} of at least {least}, got {value}")
     return int(value)
+
+
+def real(value: Any, layer: str, name: str, most: float = math.inf) -> float:
+    """A finite number from 0 to `most` given to a layer's constructor, checked."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{layer}: expected a number for {name}, got {type(value).__name__}")
+    number = float(value)
+    if not 0 <= number <= most or number == math.inf:
+        bounds = "finite and at least 0" if most == math.inf else f"from 0 to {most}"
+        raise ValueError(f"{layer}: expected {name} {bounds}, got {value}")
+    return number
 
 
 def pair(value: Pair, layer: str, name: str, least: int) -> tuple[int, int]:

@@ -89,7 +89,8 @@ enum { PIECE = ATTENTION_PAD, GROUP = 8 };
                 for (isize j = 0; j < length[i]; j += PIECE)                                                                \
                     for (int k = 0; k < PIECE; k++) x[j + k] *= share;                                                      \
                 for (isize j = length[i]; j < b->columns; j++) x[j] = 0;                                                    \
-                ((T *)b->lse)[from + i] = sum[i] == 0 ? (T)INFINITY : (T)((double)shift[i] + vm_log_f64((double)sum[i], false));\
+                ((T *)b->lse)[from + i] =                                                                                   \
+                    sum[i] == 0 ? (T)INFINITY : (T)((double)shift[i] + vm_log_f64((double)sum[i], false));                  \
             }                                                                                                               \
         }                                                                                                                   \
     }                                                                                                                       \

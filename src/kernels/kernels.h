@@ -75,6 +75,21 @@ typedef struct {
     isize out_step, g_step, value_size;
 } AttentionBlock;
 
+/* Normalization of x (images, channels, span), out = (x - mean) / sqrt(variance + eps) * weight + bias. Mean and variance are those
+ * of a channel over all images (groups = 0, batch norm), or of each of `groups` groups of an image's channels. */
+typedef struct {
+    isize images, channels, span, groups;
+    bool centred; /* false: the mean counts as 0 (root-mean-square norm) */
+    double eps;
+    const void *x, *weight, *bias; /* weight and bias: (channels) */
+    void *out;
+    void
+        *moments; /* (4, means): the mean as a sum of two numbers, 1 / sqrt(variance + eps), variance; norm_vjp reads them */
+    const void *g; /* of norm_vjp: the cotangent of out */
+    void *dx, *dweight, *dbias;
+    double *space;
+} Norm;
+
 typedef struct {
     const char *level; /* "v2", "v3", "v4" (x86-64) or "baseline" */
 
@@ -133,6 +148,14 @@ typedef struct {
     void (*bias_act[N_DTYPES])(void *z, const void *bias, isize rows, isize n, int activation);
     /* dz = g * activation'(y) and db (n) = column sums of dz. db may be NULL; dz may be g itself. */
     void (*bias_act_vjp[N_DTYPES])(const void *g, const void *y, void *dz, void *db, isize rows, isize n, int activation);
+
+    /* norm_space tells how many doubles of working space norm_vjp is to be given. */
+    isize (*norm_space)(const Norm *n);
+    void (*norm[N_DTYPES])(const Norm *n);
+    void (*norm_vjp[N_DTYPES])(const Norm *n);
+
+    /* out[i] = 0 where a word made of key and i is below threshold, else scale * x[i]. */
+    void (*dropout[N_DTYPES])(isize n, const void *x, void *out, uint64_t key, uint32_t threshold, double scale);
 
     /* Softmax cross-entropy of rows of logits against integer classes (label) or rows of probabilities that need not sum to 1
      * (target); exactly one is not NULL. weight: of each row, or NULL; a row of weight 0 counts nothing, whatever is in it.

@@ -129,7 +129,8 @@ static void clear_rows(const Tensor *t, isize head, isize row)
 }
 
 /* to = or += block^T x, the sum over the block's queries. */
-static void add_to_keys(const Heads *h, isize head, const AttentionBlock *b, const void *block, const Tensor *x, const Tensor *to)
+static void add_to_keys(const Heads *h, isize head, const AttentionBlock *b, const void *block, const Tensor *x,
+                        const Tensor *to)
 {
     matmul_into(h->dtype, true, false, b->columns, to->shape[to->ndim - 1], b->rows, block, h->row_length,
                 matrix(x, head, b->first), step(x), b->first > 0, matrix(to, head, 0), step(to));
@@ -150,8 +151,8 @@ static void backward(const Heads *h, isize head, char *scores)
         b.g_step = step(a->g);
         b.value_size = h->value_size;
         score(h, head, &b, scores);
-        matmul_into(h->dtype, false, true, b.rows, b.columns, h->value_size, b.g, b.g_step, matrix(a->v, head, 0), step(a->v), 0,
-                    slopes, h->row_length);
+        matmul_into(h->dtype, false, true, b.rows, b.columns, h->value_size, b.g, b.g_step, matrix(a->v, head, 0),
+                    step(a->v), 0, slopes, h->row_length);
         kernels->attention_slopes[h->dtype](&b, scores, slopes);
         if (a->dv) add_to_keys(h, head, &b, scores, a->g, a->dv);
         if (a->dk) add_to_keys(h, head, &b, slopes, a->q, a->dk);
