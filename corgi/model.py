@@ -1,6 +1,6 @@
 """Model: layers in a row, with the optimizer and the cost that train them.
 
-Above: users.  Below: `Sequential`, layers, costs, optimizers; training.py, which `fit`, `evaluate` and `predict` hand over to.
+Above: users.  Below: `Sequential`, costs, optimizers; training.py, which `fit`, `evaluate` and `predict` hand over to.
 """
 
 from __future__ import annotations

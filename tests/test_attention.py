@@ -94,7 +94,9 @@ def test_rows_that_attend_to_nothing():
         assert all(np.array_equal(g, np.zeros((3, 4))) for g in _core.vjp_of([nothing], [q, k, v], [out]))
 
 
-@pytest.mark.parametrize("shapes", [((0, 4), (5, 4), (5, 3)), ((3, 4), (0, 4), (0, 3)), ((0, 2, 3, 4),) * 3, ((3, 4), (5, 4), (5, 0))])
+@pytest.mark.parametrize(
+    "shapes", [((0, 4), (5, 4), (5, 3)), ((3, 4), (0, 4), (0, 3)), ((0, 2, 3, 4),) * 3, ((3, 4), (5, 4), (5, 0))]
+)
 def test_empty(shapes):
     arrays = [normal(*shape) for shape in shapes]
     expected = ORACLE.scaled_dot_product_attention(*arrays)
@@ -173,9 +175,7 @@ def test_differences_to_second_order(causal, mask):
 
 def test_third_order():
     x = corgi.array(normal(3, 2))
-    third = corgi.grad(
-        lambda x: corgi.sum(corgi.grad(lambda x: corgi.sum(corgi.hvp(total, x, x)))(x) ** 2)
-    )
+    third = corgi.grad(lambda x: corgi.sum(corgi.grad(lambda x: corgi.sum(corgi.hvp(total, x, x)))(x) ** 2))
     total = lambda x: corgi.sum(corgi.scaled_dot_product_attention(x, x, x, causal=True) ** 3)  # noqa: E731
     assert np.isfinite(third(x)).all()
 
@@ -194,9 +194,17 @@ def test_a_tracked_mask_has_a_gradient(shape):
     alone = corgi.grad(lambda m: corgi.sum(attention(q, k, v, m) ** 2))(m)
     among = corgi.grad(lambda *a: corgi.sum(attention(*a) ** 2), (0, 1, 2, 3))(*arrays)
     assert close(alone, among[3], "float64")
-    assert corgi.check_gradient(
-        lambda x, m: corgi.sum(corgi.sin(_core.self_attention(x, 2, m))), corgi.array(normal(2, 4, 6)), m[..., :4].copy(), order=2
-    ) is None if not turned and m.ndim and m.shape[-1] == 5 else True
+    assert (
+        corgi.check_gradient(
+            lambda x, m: corgi.sum(corgi.sin(_core.self_attention(x, 2, m))),
+            corgi.array(normal(2, 4, 6)),
+            m[..., :4].copy(),
+            order=2,
+        )
+        is None
+        if not turned and m.ndim and m.shape[-1] == 5
+        else True
+    )
 
 
 @pytest.mark.parametrize("wanted", range(3))
@@ -244,9 +252,16 @@ def test_self_attention(causal, shape, heads, dtype):
     expected, (slope,) = attend_and_differentiate(lambda x: _core.self_attention_reference(x, None, settings, heads), [x], g)
     assert out.shape == g.shape and close(out, expected, dtype) and close(gradient, slope, dtype, 10)
     if 0 not in shape:
-        assert corgi.check_gradient(
-            lambda x: corgi.sum(corgi.sin(_core.self_attention(x, heads, causal=causal))), corgi.array(x[..., :4, :]), order=1
-        ) is None if dtype == "float64" else True
+        assert (
+            corgi.check_gradient(
+                lambda x: corgi.sum(corgi.sin(_core.self_attention(x, heads, causal=causal))),
+                corgi.array(x[..., :4, :]),
+                order=1,
+            )
+            is None
+            if dtype == "float64"
+            else True
+        )
 
 
 # ---- against PyTorch
@@ -351,7 +366,9 @@ def test_lengths_hide_padding():
     x = normal(2, 5, 8)
     out = layer(x, lengths=[5, 3])
     x[1, 3:] = 1000.0
-    assert np.array_equal(layer(x, lengths=[5, 3])[0], out[0]) and close(layer(x, lengths=[5, 3])[1, :3], out[1, :3], "float64")
+    assert np.array_equal(layer(x, lengths=[5, 3])[0], out[0]) and close(
+        layer(x, lengths=[5, 3])[1, :3], out[1, :3], "float64"
+    )
     assert close(layer(x[1, :3]), out[1, :3], "float64")
 
 
@@ -423,9 +440,15 @@ def test_copies(layer):
 
 
 def test_repr():
-    assert repr(MultiHeadAttention(6, 2, causal=True, dtype="float32")) == "MultiHeadAttention(6, 2, causal=True, dtype=float32)"
+    assert (
+        repr(MultiHeadAttention(6, 2, causal=True, dtype="float32"))
+        == "MultiHeadAttention(6, 2, causal=True, dtype=float32)"
+    )
     assert repr(TransformerBlock(6, 2, norm_first=False)) == "TransformerBlock(6, 2, 24, norm_first=False)"
-    assert repr(PositionalEmbedding(9, 6)) == "PositionalEmbedding(9, 6)" and repr(PositionalEncoding(6)) == "PositionalEncoding(6)"
+    assert (
+        repr(PositionalEmbedding(9, 6)) == "PositionalEmbedding(9, 6)"
+        and repr(PositionalEncoding(6)) == "PositionalEncoding(6)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -435,12 +458,24 @@ def test_repr():
         (lambda: MultiHeadAttention(6.0, 2), TypeError, "MultiHeadAttention: expected an int for size, got float"),
         (lambda: TransformerBlock(6, 4), ValueError, "MultiHeadAttention: expected heads that divide the size 6, got 4"),
         (lambda: ALL[0](np.zeros((3, 5))), ValueError, r"expected an input \(\.\.\., steps, 6\), got shape \(3, 5\)"),
-        (lambda: ALL[0](np.zeros((3, 6)), np.zeros(6)), ValueError, r"expected a memory \(\.\.\., steps, 6\), got shape \(6,\)"),
+        (
+            lambda: ALL[0](np.zeros((3, 6)), np.zeros(6)),
+            ValueError,
+            r"expected a memory \(\.\.\., steps, 6\), got shape \(6,\)",
+        ),
         (lambda: ALL[0](np.zeros((3, 6)), lengths=[1.5]), TypeError, "expected ints for lengths, got float64"),
         (lambda: ALL[0](np.zeros((1, 3, 6)), lengths=[4]), ValueError, r"expected lengths from 0 to 3, got \[4\]"),
-        (lambda: ALL[0](np.zeros((2, 3, 6)), lengths=[1, 2, 3]), ValueError, "self_attention: expected a mask that broadcasts"),
+        (
+            lambda: ALL[0](np.zeros((2, 3, 6)), lengths=[1, 2, 3]),
+            ValueError,
+            "self_attention: expected a mask that broadcasts",
+        ),
         (lambda: ALL[2](np.zeros((3, 5))), ValueError, r"PositionalEncoding: expected an input \(\.\.\., steps, 6\)"),
-        (lambda: ALL[3](np.zeros((10, 6))), ValueError, r"PositionalEmbedding: expected an input \(\.\.\., steps, 6\) of up to 9"),
+        (
+            lambda: ALL[3](np.zeros((10, 6))),
+            ValueError,
+            r"PositionalEmbedding: expected an input \(\.\.\., steps, 6\) of up to 9",
+        ),
     ],
 )
 def test_errors(call, error, message):

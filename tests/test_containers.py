@@ -116,7 +116,9 @@ def test_reshape(shape, given, expected):
     assert np.array_equal(x.gradient, np.ones(given))
 
 
-@pytest.mark.parametrize("shape, given", [((2, 3), (5, 7)), ((-1, 3), (5, 7)), ((0,), (5, 1)), ((-1, 0), (5, 1)), ((1,), ())])
+@pytest.mark.parametrize(
+    "shape, given", [((2, 3), (5, 7)), ((-1, 3), (5, 7)), ((0,), (5, 1)), ((-1, 0), (5, 1)), ((1,), ())]
+)
 def test_reshape_refuses(shape, given):
     with pytest.raises(ValueError, match="Reshape: expected"):
         Reshape(*shape)(corgi.zeros(given))

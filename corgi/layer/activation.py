@@ -25,7 +25,7 @@ class PReLU(Layer):
     slope : float
         That they start from.
     axes : int
-        How many axes follow that of the channels: 2 for images (channels, rows, columns), 1 for series, 0 for rows of features.
+        How many axes follow that of the channels: 2 for images (channels, rows, columns), 1 for series, 0 for features.
     dtype : float64 or float32, optional
         The default dtype by default.
 

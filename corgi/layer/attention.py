@@ -1,6 +1,6 @@
 """Attention: of many heads, positions, and the block that transformers are made of.
 
-Above: users.  Below: the fused ops `corgi.scaled_dot_product_attention` and `self_attention`; `Dense`, `LayerNorm`, `Dropout`.
+Above: users.  Below: the fused ops `scaled_dot_product_attention` and `self_attention`; `Dense`, `LayerNorm`, `Dropout`.
 Sequences are (..., steps, size).  Parameters have the names and shapes that they have in PyTorch's `MultiheadAttention` and
 `TransformerEncoderLayer`, so that weights are exchanged as they are.
 """
@@ -277,14 +277,15 @@ class PositionalEmbedding(Layer):
 
     def __repr__(self) -> str:
         steps, width = self.weight.shape
-        return f"PositionalEmbedding({steps}, {width}{'' if self.weight.dtype == 'float64' else f', dtype={self.weight.dtype}'})"
+        dtype = "" if self.weight.dtype == "float64" else f", dtype={self.weight.dtype}"
+        return f"PositionalEmbedding({steps}, {width}{dtype})"
 
 
 class TransformerBlock(Layer):
     """Self-attention, then two dense layers for each step, both around a connection and with layer norm.
 
-    With `norm_first`, ``x = x + self_attn(norm1(x))`` and ``x + linear2(activation(linear1(norm2(x))))`` (Xiong et al. 2020);
-    else the norms are taken of the sums, as in Vaswani et al. 2017.
+    With `norm_first`, ``x = x + self_attn(norm1(x))`` and ``x + linear2(activation(linear1(norm2(x))))`` (Xiong et al.
+    2020); else the norms are taken of the sums, as in Vaswani et al. 2017.
 
     Parameters
     ----------
@@ -352,7 +353,15 @@ class TransformerBlock(Layer):
         self.norm_first = bool(norm_first)
 
     def forward(self, x: ArrayLike, mask: ArrayLike | None = None, *, lengths: ArrayLike | None = None) -> Array:
-        """The steps after attention and dense layers, (..., steps, size); mask and lengths as `MultiHeadAttention` takes them."""
+        """The steps after attention and dense layers, (..., steps, size).
+
+        Parameters
+        ----------
+        x : array_like
+            (..., steps, size)
+        mask, lengths
+            As `MultiHeadAttention` takes them.
+        """
         if type(x) is not Array:
             x = array(x, self.linear1.weight.dtype)
         if self.norm_first:

@@ -144,9 +144,7 @@ class Residual(Layer):
     (1, 5)
     """
 
-    def __init__(
-        self, inner: Activation | Sequence[Activation], projection: Activation | None = None
-    ) -> None:
+    def __init__(self, inner: Activation | Sequence[Activation], projection: Activation | None = None) -> None:
         if isinstance(inner, Sequence) and not isinstance(inner, str):
             inner = Sequential(inner)
         for name, value in (("inner", inner), ("projection", projection)):
@@ -247,7 +245,9 @@ class Reshape(Layer):
             total *= edge
         free = -1 in self.shape
         if total % known if free and known else known != total:
-            raise ValueError(f"Reshape: expected samples that fit {self.shape}, got {x.shape[1:]} in an input of shape {x.shape}")
+            raise ValueError(
+                f"Reshape: expected samples that fit {self.shape}, got {x.shape[1:]} in an input of shape {x.shape}"
+            )
         rest = total // known if known else 0  # of an empty batch, -1 would say nothing
         return reshape(x, (x.shape[0], *(rest if edge == -1 else edge for edge in self.shape)))
 

@@ -67,11 +67,12 @@ typedef struct {
     isize rows, columns, row_length, first;
     bool causal; /* query i attends to keys up to i */
     double scale;
-    const void *mask; /* bool, true where a query attends to a key, or numbers that are added to the scaled scores; or NULL */
-    isize mask_step;  /* from one row to the next, as the other steps; the elements of a row follow each other */
+    const void
+        *mask;       /* bool, true where a query attends to a key, or numbers that are added to the scaled scores; or NULL */
+    isize mask_step; /* from one row to the next, as the other steps; the elements of a row follow each other */
     bool mask_is_bool;
-    void *lse;                                /* (rows) logarithm of the sum of exp; inf where nothing is attended to */
-    const void *out, *g;                      /* of the adjoint: the rows of the result, and their cotangents */
+    void *lse;           /* (rows) logarithm of the sum of exp; inf where nothing is attended to */
+    const void *out, *g; /* of the adjoint: the rows of the result, and their cotangents */
     isize out_step, g_step, value_size;
 } AttentionBlock;
 
