@@ -1,7 +1,7 @@
 # Scaled dot-product attention: of queries, keys and values, and of one array that holds all three of every head.
 #
-# Above: users, corgi/layer/attention.py.  Below: runtime/attention.c.  Heads are read and written where they lie, so that splitting
-# rows into heads, and joining them, are views; a recorded backward pass differentiates the reference.
+# Above: users, corgi/layer/attention.py.  Below: runtime/attention.c.  Heads are read and written where they lie, so that
+# splitting rows into heads, and joining them, are views; a recorded backward pass differentiates the reference.
 
 
 # ---- matrices where they lie
@@ -113,8 +113,9 @@ cdef double scale_of(scale, isize size, str op) except? -1:
 
 
 def attention_reference(query, key, value, bias, settings):
-    """What `scaled_dot_product_attention` computes, in terms of other ops. settings: (mask, causal, scale); bias: a tracked mask."""
+    """What `scaled_dot_product_attention` computes, in terms of other ops; `bias` is a mask that is tracked."""
     mask, causal, scale = settings
+    mask = None if mask is None else as_operand(mask, "attention_reference")
     scores = matmul(query, key, transpose_b=True) * scale
     if bias is not None:
         scores = scores + bias
@@ -133,14 +134,27 @@ def attention_reference(query, key, value, bias, settings):
     return matmul(scores, value)
 
 
+cdef isize heads_in(Array rows, heads) except -1:
+    """The number of heads, checked against the shape of an operand of `self_attention`."""
+    cdef int last = rows.t.ndim - 1
+    if not 1 <= last <= 6:
+        raise ValueError(f"self_attention: expected an array (..., steps, 3 * heads * size), got shape {rows.shape}")
+    if PyBool_Check(heads) or not isinstance(heads, Integral):
+        raise TypeError(f"self_attention: expected an int for heads, got {type(heads).__name__}")
+    if heads < 1 or not rows.t.shape[last] or rows.t.shape[last] % (3 * heads):
+        raise ValueError(f"self_attention: expected rows of 3 * heads * size for {heads} heads, got shape {rows.shape}")
+    return heads
+
+
 def self_attention_reference(x, bias, settings, heads):
     """What `self_attention` computes, in terms of other ops."""
-    shape = x.shape
-    size = shape[len(shape) - 1] // (3 * heads)
-    parts = moveaxis(reshape(x, shape[:len(shape) - 1] + (3, heads, size)), -4, -2)
+    cdef isize n_heads = heads_in(as_float(x, "self_attention"), heads)
+    shape = as_float(x, "self_attention").shape
+    size = shape[len(shape) - 1] // (3 * n_heads)
+    parts = moveaxis(reshape(x, shape[:len(shape) - 1] + (3, n_heads, size)), -4, -2)
     parts = moveaxis(parts, -4, 0)
     out = attention_reference(parts[0], parts[1], parts[2], bias, settings)
-    return reshape(moveaxis(out, -3, -2), shape[:len(shape) - 1] + (heads * size,))
+    return reshape(moveaxis(out, -3, -2), shape[:len(shape) - 1] + (n_heads * size,))
 
 
 cdef inline Array unit_rows(Array mask):
@@ -152,7 +166,8 @@ cdef inline Array unit_rows(Array mask):
     return wrap_shared(mask.t) if mask.t.strides[last] == 1 or mask.t.shape[last] <= 1 else contiguous_copy(mask)
 
 
-cdef int record_attention(Node *n, int bias, Array mask, Array rows, bint causal, double scale, Array lse, Array out) except -1:
+cdef int record_attention(Node *n, int bias, Array mask, Array rows, bint causal, double scale, Array lse,
+                          Array out) except -1:
     """What both nodes keep; a mask that is tracked is their last input, number `bias`."""
     if mask is not None and tracked(mask):
         connect(n, bias, mask)
@@ -168,7 +183,7 @@ cdef bint needs_reference(Walk *w, Node *n, int bias) noexcept:
 
 
 cdef int replay_attention(Walk *w, Node *n, Array g, reference, tuple inputs, tuple last) except -1:
-    """The vjp by way of a reference, whose arguments are the inputs, the mask if it is tracked, the settings, and the last ones."""
+    """The vjp by way of a reference, whose arguments are the inputs, the mask if it is tracked, (mask, causal, scale), the last."""
     cdef Array bias = None
     cdef int number = len(inputs)
     rows, causal, scale, _ = <tuple> <object> n.context
@@ -197,8 +212,8 @@ def scaled_dot_product_attention(query, key, value, mask=None, *, bint causal=Fa
     value : array_like
         (..., keys, value size)
     mask : array_like, optional
-        Broadcasts to (..., queries, keys). Of bool: True where a query may attend to a key. Of float: added to the scores, in the
-        dtype of the others; -inf excludes.
+        Broadcasts to (..., queries, keys). Of bool: True where a query may attend to a key. Of float: added to the scores, in
+        the dtype of the others; -inf excludes.
     causal : bool
         Whether the query at position i may attend to keys up to position i alone (both counted from 0, whatever the two
         lengths), also with a mask.
@@ -208,8 +223,8 @@ def scaled_dot_product_attention(query, key, value, mask=None, *, bint causal=Fa
     Returns
     -------
     Array
-        (..., queries, value size). A query that may attend to no key gets zeros, and zero gradients. Values and keys that are
-        excluded have weight 0, but must be finite: 0 * NaN is NaN.
+        (..., queries, value size). A query that may attend to no key gets zeros, and zero gradients. Values and keys that
+        are excluded have weight 0, but must be finite: 0 * NaN is NaN.
 
     Raises
     ------
@@ -332,16 +347,9 @@ def self_attention(x, heads, mask=None, *, bint causal=False, scale=None):
     """
     cdef str op = "self_attention"
     cdef Array qkv = as_float(x, op)
-    cdef isize n_heads
+    cdef isize n_heads = heads_in(qkv, heads)
     cdef isize scores[8]
     cdef int last = qkv.t.ndim - 1
-    if not 1 <= last <= 6:
-        raise ValueError(f"{op}: expected an array (..., steps, 3 * heads * size), got shape {qkv.shape}")
-    if PyBool_Check(heads) or not isinstance(heads, Integral):
-        raise TypeError(f"{op}: expected an int for heads, got {type(heads).__name__}")
-    if heads < 1 or qkv.t.shape[last] % (3 * heads):
-        raise ValueError(f"{op}: expected rows of 3 * heads * size for {heads} heads, got shape {qkv.shape}")
-    n_heads = heads if qkv.t.shape[last] else 1
     memcpy(scores, qkv.t.shape, sizeof(scores))
     scores[last - 1], scores[last], scores[last + 1] = n_heads, qkv.t.shape[last - 1], qkv.t.shape[last - 1]
     cdef Array m = mask_of(mask, qkv.t.dtype, last + 2, scores, op)

@@ -145,6 +145,7 @@ def test_every_public_function_has_a_right_call():
 # Arrays that may be None.
 OPTIONAL = {
     *(("clip", 1), ("clip", 2), ("curve_fit", 3), ("matmul", 2), ("dense", 2), ("group_norm", 2), ("group_norm", 3)),
+    ("scaled_dot_product_attention", 3),
     *((name, i) for name in ("layer_norm", "rms_norm") for i in (1, 2)),
     *(("batch_norm", i) for i in (1, 2, 3, 4)),
 }

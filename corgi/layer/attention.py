@@ -134,11 +134,11 @@ class MultiHeadAttention(Layer):
         else:
             weights = split(self.in_proj_weight, 3)
             biases = (None,) * 3 if self.in_proj_bias is None else split(self.in_proj_bias, 3)
-            parts = [
+            query, key, value = (
                 self._split(dense(rows, weight, bias))
                 for rows, weight, bias in zip((x, memory, memory), weights, biases, strict=True)
-            ]
-            result = swapaxes(scaled_dot_product_attention(*parts, mask, causal=self.causal), -3, -2)
+            )
+            result = swapaxes(scaled_dot_product_attention(query, key, value, mask, causal=self.causal), -3, -2)
             heads = reshape(result, (*result.shape[:-2], self.in_proj_weight.shape[1]))
         return self.out_proj(heads)
 

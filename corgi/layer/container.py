@@ -164,7 +164,8 @@ class Residual(Layer):
                 f"Residual: expected an output of the shape {kept.shape} that it is added to, got {added.shape}; "
                 "a projection changes the former"
             )
-        return kept + added
+        total: Array = kept + added
+        return total
 
     def __repr__(self) -> str:
         return indented("Residual", [shown(part) for part in (self.inner, self.projection) if part is not None])
