@@ -13,7 +13,7 @@ from corgi import Model, cost, data, initializer, schedule
 from corgi.layer import Embedding, Layer, LayerNorm, PositionalEmbedding, Sequential, TransformerBlock
 from corgi.optimizer import AdamW
 
-SHORT = {"size": 64, "heads": 4, "blocks": 2, "steps": 64, "batch_size": 16, "updates": 300, "learning_rate": 4e-3}
+SHORT = {"size": 64, "heads": 4, "blocks": 2, "steps": 64, "batch_size": 16, "updates": 600, "learning_rate": 6e-3}
 FULL = {"size": 256, "heads": 8, "blocks": 6, "steps": 256, "batch_size": 32, "updates": 5000, "learning_rate": 1e-3}
 
 
@@ -50,7 +50,6 @@ def sample(model, text, length, steps, temperature, generator):
 def main(full=False):
     size, heads, blocks, steps, batch_size, updates, learning_rate = (FULL if full else SHORT).values()
     corgi.seed(0)
-    corgi.set_default_dtype("float32")
     generator = initializer.generator()
 
     characters, text = np.unique(list(data.python_topics()), return_inverse=True)
@@ -59,7 +58,8 @@ def main(full=False):
     entropy = -(share * np.log(share)).sum()
     print(f"{len(text)} characters, {len(characters)} different ones with an entropy of {entropy:.2f} nats")
 
-    gpt = GPT(len(characters), size, heads, blocks, steps)
+    with corgi.default_dtype("float32"):
+        gpt = GPT(len(characters), size, heads, blocks, steps)
     rate = schedule.WarmUp(updates // 10, schedule.Cosine(updates - updates // 10, 0.1))
     model = Model(gpt, AdamW(learning_rate, schedule=rate, clip_norm=1.0), cost.softmax_cross_entropy)
     print(f"{sum(p.size for p in model.parameters())} parameters")

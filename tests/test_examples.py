@@ -56,7 +56,7 @@ def test_curve_fit():
 
 def test_gpt():
     loss, entropy = result_of("gpt.py")
-    assert loss < 2.2 and entropy > 3.0  # nats for each character of a text that it has not seen; frequencies alone
+    assert loss < 1.9 and entropy > 3.0  # nats for each character of a text that it has not seen; frequencies alone
 
 
 def test_newton():
