@@ -29,7 +29,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void *out
         void *state[3]
         int64_t step
-        double rate, weight_decay, momentum, beta1, beta2, rho, epsilon, initial
+        double rate, weight_decay, momentum, beta1, beta2, rho, epsilon, initial, correction1, correction2
     ctypedef struct Convolution:
         int which "pass"
         const Window *window
@@ -77,7 +77,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k,
                      isize inner_bytes) noexcept nogil
         void (*take_add[4])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,
-                            isize inner) noexcept nogil
+                            isize inner, bint more) noexcept nogil
         isize (*conv_space[4])(const Convolution *c) noexcept nogil
         void (*conv[4])(const Convolution *c, void *space, isize bytes) noexcept nogil
         void (*window_sum[4])(const Window *w, const void *x, void *y, isize planes) noexcept nogil
@@ -101,6 +101,7 @@ cdef extern from "kernels/kernels.h" nogil:
                                              const void *weight, double smoothing, double scale, void *dx, isize rows,
                                              isize n) noexcept nogil
         void (*update[4])(const Update *u) noexcept nogil
+        void (*update_rows[4])(const Update *u, isize rows, isize width, const int64_t *index, bint clear) noexcept nogil
         double (*sum_squares[4])(isize n, const void *x, double scale) noexcept nogil
     const Kernels *kernels
 

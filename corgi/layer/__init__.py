@@ -10,6 +10,7 @@ from corgi.layer.container import Lambda, Reshape, Residual, Sequential
 from corgi.layer.conv import Conv, Conv1d, ConvTranspose, ConvTranspose1d, Flatten
 from corgi.layer.dense import Dense
 from corgi.layer.dropout import Dropout
+from corgi.layer.embedding import Embedding
 from corgi.layer.norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from corgi.layer.pool import AvgPool, AvgPool1d, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxPool1d
 
@@ -23,6 +24,7 @@ __all__ = [
     "ConvTranspose1d",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",

@@ -41,6 +41,7 @@ typedef struct {
     void *out, *state[3]; /* out may be p; state is changed in place */
     int64_t step;         /* 1 for the first */
     double rate, weight_decay, momentum, beta1, beta2, rho, epsilon, initial;
+    double correction1, correction2; /* 1 - beta ** step */
 } Update;
 
 enum { NO_ACTIVATION, RELU, SIGMOID, TANH };
@@ -124,8 +125,9 @@ typedef struct {
     /* take: out (outer, k, inner) = x (outer, n, inner)[:, index, :]; 0 <= index < n is checked by the caller.
      * inner_bytes is inner * itemsize. */
     void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner_bytes);
-    /* The adjoint: out (outer, n, inner)[:, index, :] += g (outer, k, inner); out is zeroed by the kernel. */
-    void (*take_add[N_DTYPES])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner);
+    /* The adjoint: out (outer, n, inner)[:, index, :] += g (outer, k, inner); unless there is more to add to, out is zeroed first. */
+    void (*take_add[N_DTYPES])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner,
+                               bool more);
 
     /* conv_space tells how many bytes of working space conv is to be given. */
     isize (*conv_space[N_DTYPES])(const Convolution *c);
@@ -175,8 +177,11 @@ typedef struct {
     void (*attention_weights[N_DTYPES])(const AttentionBlock *b, void *scores);
     void (*attention_slopes[N_DTYPES])(const AttentionBlock *b, void *scores, void *slopes);
 
-    /* One step of an optimizer, and the sum of (scale * x)**2 over n elements. */
+    /* One step of an optimizer, and the sum of (scale * x)**2 over n elements. update_rows steps rows of `width` elements: those
+     * that index tells, or the first `rows` where it is NULL; rows whose gradient is zero stay as they are. clear: zero the gradient
+     * of a row as it is stepped, so that one that index tells twice is stepped once. */
     void (*update[N_DTYPES])(const Update *u);
+    void (*update_rows[N_DTYPES])(const Update *u, isize rows, isize width, const int64_t *index, bool clear);
     double (*sum_squares[N_DTYPES])(isize n, const void *x, double scale);
 } Kernels;
 
