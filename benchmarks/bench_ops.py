@@ -130,6 +130,7 @@ OTHERS = {
     "rms_norm": Op(corgi.rms_norm, (matrix, row)),
     "roll": Op(lambda x: corgi.roll(x, 1)),
     "round": Op(corgi.round),
+    "scaled_dot_product_attention": Op(corgi.scaled_dot_product_attention, (matrix,) * 3),
     "softmax": Op(corgi.softmax, (rows,)),
     "softmax_cross_entropy": Op(lambda x: corgi.softmax_cross_entropy(x, classes(x)), (rows,)),
     "sort": Op(corgi.sort),

@@ -27,6 +27,7 @@ import numpy as _np
 from corgi import activation, cost, initializer, layer, optimizer, schedule
 from corgi._core import (
     Array,
+    GraphGrowthWarning,
     all,
     any,
     arange,
@@ -70,6 +71,7 @@ from corgi._core import (
     prod,
     reshape,
     rms_norm,
+    scaled_dot_product_attention,
     set_default_dtype,
     softmax,
     softmax_cross_entropy,
@@ -138,6 +140,7 @@ from corgi.model import Model
 __all__ = [
     "Array",
     "Fit",
+    "GraphGrowthWarning",
     "Model",
     "abs",
     "activation",
@@ -168,6 +171,7 @@ __all__ = [
     "cumsum",
     "curve_fit",
     "data",
+    "debug",
     "default_dtype",
     "dense",
     "diagonal",
@@ -226,6 +230,7 @@ __all__ = [
     "rms_norm",
     "roll",
     "round",
+    "scaled_dot_product_attention",
     "schedule",
     "seed",
     "set_default_dtype",
@@ -249,6 +254,7 @@ __all__ = [
     "triu",
     "value_and_grad",
     "var",
+    "viz",
     "vjp",
     "where",
     "zeros",
@@ -279,12 +285,12 @@ __all__ += [  # noqa: RUF022
 # ---- end of pointwise ops
 
 if _t.TYPE_CHECKING:
-    from corgi import callback, data, metric
+    from corgi import callback, data, debug, metric, viz
 else:
 
     def __getattr__(name):
         """Modules that many programs do without are imported at the first use."""
-        if name in ("callback", "data", "metric"):
+        if name in ("callback", "data", "debug", "metric", "viz"):
             return _import_module(f"corgi.{name}")
         raise AttributeError(f"module 'corgi' has no attribute {name!r}")
 

@@ -23,6 +23,7 @@ from corgi.data.loader import Loader, own_generator, split
 from corgi.data.source import builder
 from corgi.history import History
 from corgi.layer.base import size as checked_size
+from corgi.location import warn
 from corgi.metric import Metric, collected
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Run:
         Of the complete epochs.
     epoch, epochs : int
         The epoch's number, from 0, and that at which the training ends.
+    first_epoch : int
+        The number that the first epoch had.
     step : int
         How many updates the parameters have had in this training.
     loss : float
@@ -68,6 +71,7 @@ class Run:
     def __init__(self, model: Model, epoch: int, epochs: int) -> None:
         self.model, self.history = model, History()
         self.epoch, self.epochs = epoch, epochs
+        self.first_epoch = epoch
         self.step = 0
         self.loss = math.nan
         self.figures: dict[str, float] = {}
@@ -166,6 +170,7 @@ def _train(
     """One epoch: the figures, or None if it was not complete."""
     model, after_batch = run.model, called["on_batch_end"]
     forward, backward, update = model.forward, model.backward, model.update
+    unused = model.named_parameters() if run.epoch == run.first_epoch else {}
     resumed = isinstance(loader, Loader) and loader.position > 0
     total, rows = 0.0, 0
     for measure in measures.values():
@@ -180,6 +185,8 @@ def _train(
                 _clear(model)
                 interruption.wait = False
                 return None
+            if unused:
+                unused = {name: parameter for name, parameter in unused.items() if parameter.gradient is None}
             update()
             run.step += 1
             interruption.wait = False
@@ -204,6 +211,8 @@ def _train(
         if resumed:  # at the end of its epoch
             return None
         raise ValueError(f"fit: expected at least one row, got none in epoch {run.epoch}; an iterator can be read only once")
+    if unused:
+        _warn_of_unused(list(unused))
     return {"loss": total / rows, **{name: measure.result() for name, measure in measures.items()}}
 
 
@@ -380,6 +389,15 @@ def _not_finite(run: Run, loss: float, stop: bool) -> bool:
     if stop:
         run.stop(f"loss {loss} in epoch {run.epoch}")
     return stop
+
+
+def _warn_of_unused(names: list[str]) -> None:
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    warn(
+        f"fit: no gradient has reached {shown} in the first epoch: nothing that was computed with them is part of the loss; "
+        "call untracked() on parameters that are not to be trained",
+        UserWarning,
+    )
 
 
 def _called(callbacks: Callback | Iterable[Callback]) -> dict[str, list[Callback]]:

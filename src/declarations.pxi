@@ -167,6 +167,23 @@ cdef extern from "runtime/apply.h" nogil:
     void tensor_copy(const Tensor *t, const Tensor *to)
     void tensor_copy_out(const Tensor *t, void *out)
 
+cdef extern from "runtime/attention.h" nogil:
+    ctypedef struct Attention:
+        const Tensor *q
+        const Tensor *k
+        const Tensor *v
+        const Tensor *mask
+        const Tensor *out
+        const Tensor *lse
+        const Tensor *g
+        const Tensor *dq
+        const Tensor *dk
+        const Tensor *dv
+        bint causal
+        double scale
+    isize attention_space(Attention *a)
+    void attention(const Attention *a, void *space)
+
 cdef extern from "runtime/threads.h" nogil:
     int get_num_threads()
     void set_num_threads(int n)

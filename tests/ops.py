@@ -157,6 +157,19 @@ def _dropout(x, p=0.5, *, seed):
     return np.where(kept, x / (1 - p), 0.0)
 
 
+def _attention(query, key, value, mask=None, *, causal=False, scale=None):
+    """By its definition; rows of -inf have weights of zero."""
+    scores = np.einsum("...ic,...jc->...ij", query, key) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if np.asarray(mask).dtype == bool else scores + mask
+    if causal:
+        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+    largest = scores.max(-1, keepdims=True, initial=-np.inf)
+    e = np.exp(scores - np.where(largest == -np.inf, 0, largest))
+    total = e.sum(-1, keepdims=True)
+    return np.einsum("...ij,...jc->...ic", e / np.where(total == 0, 1, total), value)
+
+
 def _cross_entropy(probabilities, target):
     """Mean of -sum(target * log(probabilities)), where 0 * log(0) counts as 0."""
     target = np.asarray(target)
@@ -227,6 +240,7 @@ class Oracle:
     softmax = staticmethod(lambda x, axis=-1: scipy.special.softmax(x, axis) if x.size else x)
     log_softmax = staticmethod(lambda x, axis=-1: scipy.special.log_softmax(x, axis) if x.size else x)
     matmul, dense = staticmethod(_matmul), staticmethod(_dense)
+    scaled_dot_product_attention = staticmethod(_attention)
     conv, conv_transpose = staticmethod(_conv), staticmethod(_conv_transpose)
     layer_norm, rms_norm = staticmethod(_layer_norm), staticmethod(_rms_norm)
     group_norm, batch_norm = staticmethod(_group_norm), staticmethod(_batch_norm)
@@ -482,6 +496,18 @@ def _entries():
     given = {"domains": ((-3.0, 3.0),) * 4 + ((0.3, 3.0),)}
     yield "batch_norm", "given", lambda xp, x, *more: xp.batch_norm(x, *more), (images[0], *((4,),) * 4), given
     yield "dropout", "", lambda xp, x: xp.dropout(x, 0.25, seed=3), X, {"large": ((83, 7, 641),)}
+
+    heads, name = ((2, 3, 4), (2, 5, 4), (2, 5, 2)), "scaled_dot_product_attention"
+    large = {"large": ((3, 4, 130, 17), (3, 4, 140, 17), (3, 4, 140, 19)), "domains": ((-1.5, 1.5),)}
+    some = np.arange(15).reshape(3, 5) % 4 < 2
+    some[1] = False
+    yield name, "", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v), heads, large
+    yield name, "causal", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v, causal=True, scale=0.3), heads, large
+    yield name, "mask", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v, some), heads, {}
+    yield name, "bias", lambda xp, q, k, v, m: xp.scaled_dot_product_attention(q, k, v, m, causal=True), (*heads, (3, 1)), {}
+    broadcast = ((3, 4), (2, 1, 5, 4), (3, 5, 2))
+    yield name, "broadcast", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v), broadcast, {}
+
     soft, probable = {"domains": ((-3.0, 3.0), (0.1, 0.9))}, {"domains": ((0.1, 0.9),)}
     yield "softmax_cross_entropy", "", lambda xp, x: xp.softmax_cross_entropy(x, CLASSES), LOGITS, {}
     yield "softmax_cross_entropy", "soft", lambda xp, x, t: xp.softmax_cross_entropy(x, t), LOGITS * 2, soft

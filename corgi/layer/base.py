@@ -1,6 +1,6 @@
 """The base class of layers: finds parameters and layers wherever a layer keeps them.
 
-Above: every layer and `Model`.  Below: Array.
+Above: every layer and `Model`.  Below: Array; location.py, which says in errors where they come from.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array, find_parameters
+from corgi.location import locate
 
 if TYPE_CHECKING:
     from typing import Self
@@ -58,9 +59,13 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__}: expected the layer to define forward(self, x)")
 
     def __call__(self, x: Any, *more: Any, **options: Any) -> Array:
-        if more or options:
-            return self.forward(x, *more, **options)
-        return self.forward(x)
+        try:
+            if more or options:
+                return self.forward(x, *more, **options)
+            return self.forward(x)
+        except Exception as error:
+            locate(error)
+            raise
 
     def parameters(self) -> list[Array]:
         """The parameters, each once, in the order of the attributes.

@@ -61,6 +61,22 @@ typedef struct {
     void *db;         /* FILTERS: (filters), the bias's gradient, or NULL */
 } Convolution;
 
+/* Rows of scores q k^T of one head of attention: queries from number `first` on, and keys up to `columns`. Rows of scores in
+ * memory have ATTENTION_PAD elements or a multiple of it, which are written up to the next multiple. */
+enum { ATTENTION_PAD = 16 };
+typedef struct {
+    isize rows, columns, row_length, first;
+    bool causal; /* query i attends to keys up to i */
+    double scale;
+    const void
+        *mask;       /* bool, true where a query attends to a key, or numbers that are added to the scaled scores; or NULL */
+    isize mask_step; /* from one row to the next, as the other steps; the elements of a row follow each other */
+    bool mask_is_bool;
+    void *lse;           /* (rows) logarithm of the sum of exp; inf where nothing is attended to */
+    const void *out, *g; /* of the adjoint: the rows of the result, and their cotangents */
+    isize out_step, g_step, value_size;
+} AttentionBlock;
+
 /* Normalization of x (images, channels, span), out = (x - mean) / sqrt(variance + eps) * weight + bias. Mean and variance are those
  * of a channel over all images (groups = 0, batch norm), or of each of `groups` groups of an image's channels. */
 typedef struct {
@@ -155,6 +171,11 @@ typedef struct {
     void (*softmax_cross_entropy_vjp[N_DTYPES])(const void *probabilities, const int64_t *label, const void *target,
                                                 const void *weight, double smoothing, double scale, void *dx, isize rows,
                                                 isize n);
+
+    /* scores to weights, softmax(scale * scores + mask), zero in rows where nothing is attended to; writes lse. And, given lse:
+     * scores to weights again, and slopes, the cotangents of the weights, to those of the scores as they were given. */
+    void (*attention_weights[N_DTYPES])(const AttentionBlock *b, void *scores);
+    void (*attention_slopes[N_DTYPES])(const AttentionBlock *b, void *scores, void *slopes);
 
     /* One step of an optimizer, and the sum of (scale * x)**2 over n elements. update_rows steps rows of `width` elements: those
      * that index tells, or the first `rows` where it is NULL; rows whose gradient is zero stay as they are. clear: zero the gradient
