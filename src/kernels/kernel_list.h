@@ -15,7 +15,8 @@
     FLOATS(accumulate) FLOATS(softmax) FLOATS(log_softmax) FLOATS(logsumexp) FLOATS(softmax_cross_entropy)                   \
     FLOATS(take_add) FLOATS(conv_space) FLOATS(conv) FLOATS(window_sum) FLOATS(window_spread) FLOATS(window_max)            \
     FLOATS(max_pick) FLOATS(max_spread) FLOATS(norm) FLOATS(norm_vjp) FLOATS(dropout)                                       \
-    FLOATS(softmax_cross_entropy_vjp) FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(update) FLOATS(sum_squares)
+    FLOATS(softmax_cross_entropy_vjp) FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(update) FLOATS(sum_squares)                     \
+    FLOATS(recurrent_step) FLOATS(recurrent_step_vjp)
 // clang-format on
 
 #define PROTOTYPE(member, name) extern __typeof__(*((Kernels *)0)->member) KERNEL(name);
