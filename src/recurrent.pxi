@@ -47,7 +47,8 @@ cdef Recurrence recurrence_of(Unrolled run) noexcept:
     memset(&r, 0, sizeof(r))
     r.cell, r.dtype, r.reverse = run.kind, t[X].dtype, run.reverse
     r.steps, r.batch, r.inputs, r.hidden = t[X].shape[0], t[X].shape[1], t[X].shape[2], t[WEIGHT_HH].shape[1]
-    r.lengths = NULL if run.lengths is None else <const int64_t *> run.lengths.t.data
+    if run.lengths is not None:
+        r.lengths = <const int64_t *> run.lengths.t.data
     r.x, r.weight_ih, r.weight_hh = t[X].data, t[WEIGHT_IH].data, t[WEIGHT_HH].data
     r.bias_ih = NULL if t[BIAS_IH] == NULL else t[BIAS_IH].data
     r.bias_hh = NULL if t[BIAS_HH] == NULL else t[BIAS_HH].data
@@ -162,16 +163,19 @@ cdef int unroll_vjp(Walk *w, Node *n, Array g) except -1:
     return 0
 
 
-def _unroll_reference(x, weight_ih, weight_hh, bias_ih, bias_hh, h, c, int kind, lengths, bint reverse):
+def _unroll_reference(Array x not None, weight_ih, Array weight_hh not None, bias_ih, bias_hh, h, c, int kind, lengths,
+                      bint reverse):
     """What `unroll` computes, in terms of other ops; lengths as a NumPy array."""
-    cdef isize steps = x.shape[0], t
+    cdef isize steps, batch, inputs, gates, hidden, t
+    steps, batch, inputs = x.shape
+    gates, hidden = weight_hh.shape
     cdef list states = [None] * steps
     sigmoid, tanh, relu = (globals()[name] for name in ("sigmoid", "tanh", "relu"))
     products = dense(x, weight_ih, bias_ih)
     if h is None:
-        h = zeros((x.shape[1], weight_hh.shape[1]), x.dtype)
+        h = zeros((batch, hidden), x.dtype)
     if c is None:
-        c = zeros((x.shape[1], weight_hh.shape[1]), x.dtype)
+        c = zeros((batch, hidden), x.dtype)
     for t in range(steps - 1, -1, -1) if reverse else range(steps):
         of_input, of_state = products[t], dense(h, weight_hh, bias_hh)
         new_c = c
@@ -221,7 +225,7 @@ cdef Array mask_of(Array lengths, isize steps):
     """(steps, batch, 1): whether a row still goes on."""
     cdef isize batch = lengths.t.shape[0], t, i
     cdef Array mask = wrap(new_tensor(BOOL, steps, batch, 1))
-    for t in range(steps):
+    for t in range(steps if batch else 0):
         for i in range(batch):
             (<uint8_t *> mask.t.data)[t * batch + i] = t < (<int64_t *> lengths.t.data)[i]
     return mask
@@ -230,7 +234,7 @@ cdef Array mask_of(Array lengths, isize steps):
 cdef tuple recurrent(str op, int kind, x, weight_ih, weight_hh, bias_ih, bias_hh, hidden, cell, lengths, bint reverse):
     """Outputs (batch, steps, hidden), last state, last cells (batch, hidden); without the first axis for a single series."""
     cdef list values = [x, weight_ih, weight_hh, bias_ih, bias_hh, hidden, cell]
-    cdef list operands = [None if value is None else as_float(value, op) for value in values]
+    cdef list operands = [None if value is None and i > WEIGHT_HH else as_float(value, op) for i, value in enumerate(values)]
     cdef int dtype = FLOAT32
     cdef Array a, states, output, last, mask = None, rows = None
     for a in operands:
@@ -377,7 +381,7 @@ def lstm(x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, state=None, *, len
 cdef tuple pair_of_states(state):
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise TypeError(f"lstm: expected a state (h, c), got {type(state).__name__}")
-    return tuple(state)
+    return as_float(state[0], "lstm"), as_float(state[1], "lstm")
 
 
 def gru(x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, state=None, *, lengths=None, bint reverse=False):

@@ -146,6 +146,8 @@ OPTIONAL = {
     *(("clip", 1), ("clip", 2), ("curve_fit", 3), ("matmul", 2), ("dense", 2), ("group_norm", 2), ("group_norm", 3)),
     *((name, i) for name in ("layer_norm", "rms_norm") for i in (1, 2)),
     *(("batch_norm", i) for i in (1, 2, 3, 4)),
+    *((name, i) for name in ("rnn", "gru") for i in (3, 4, 5)),
+    *(("lstm", i) for i in (3, 4)),
 }
 
 

@@ -9,6 +9,8 @@ import corgi
 from corgi import _core, initializer
 from corgi.layer import GRU, LSTM, RNN
 
+from .ops import recurrent as by_definition
+
 KINDS = {"tanh": (0, 1), "relu": (1, 1), "lstm": (2, 4), "gru": (3, 3)}  # number in the kernels, gates
 LAYERS = {"tanh": RNN, "relu": RNN, "lstm": LSTM, "gru": GRU}
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
@@ -41,30 +43,6 @@ def run(kind, x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, h=None, c=Non
     if kind == "gru":
         return list(corgi.gru(*weights, h, **options))
     return list(corgi.rnn(*weights, h, kind, **options))
-
-
-def by_definition(kind, x, weight_ih, weight_hh, bias_ih=0, bias_hh=0, h=None, c=None, *, lengths=None, reverse=False):
-    """In NumPy, row by row and step by step, from the formulas of the docstrings."""
-    batch, steps, hidden = x.shape[0], x.shape[1], weight_hh.shape[1]
-    output = np.zeros((batch, steps, hidden))
-    h = np.zeros((batch, hidden)) if h is None else h.copy()
-    c = np.zeros((batch, hidden)) if c is None else c.copy()
-    for row in range(batch):
-        times = range(steps if lengths is None else lengths[row])
-        for t in reversed(times) if reverse else times:
-            a, b = weight_ih @ x[row, t] + bias_ih, weight_hh @ h[row] + bias_hh
-            if kind == "lstm":
-                i, f, g, o = np.split(a + b, 4)
-                c[row] = c[row] / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
-                h[row] = np.tanh(c[row]) / (1 + np.exp(-o))
-            elif kind == "gru":
-                (a_r, a_z, a_n), (b_r, b_z, b_n) = np.split(a, 3), np.split(b, 3)
-                r, z = 1 / (1 + np.exp(-a_r - b_r)), 1 / (1 + np.exp(-a_z - b_z))
-                h[row] = (1 - z) * np.tanh(a_n + r * b_n) + z * h[row]
-            else:
-                h[row] = np.tanh(a + b) if kind == "tanh" else np.maximum(a + b, 0)
-            output[row, t] = h[row]
-    return [output, h, c] if kind == "lstm" else [output, h]
 
 
 def values(arrays):

@@ -60,6 +60,7 @@ static isize state_place(const Run *run) { return run->r->cell == GRU ? run->r->
 
 static void run_blocks(Run *run, task_fn task)
 {
+    if (run->r->batch == 0 || run->r->hidden == 0) return; /* however many steps there are */
     const isize blocks = run->r->batch > run->rows ? (run->r->batch + run->rows - 1) / run->rows : 1;
     if (blocks == 1)
         task(run, 0); /* whose products may use the threads */
