@@ -207,7 +207,6 @@ cdef extern from "runtime/recurrent.h" nogil:
         void *dbias
         void *dh
         void *dc
-        void *dgates
     isize gate_count(int cell)
     isize gate_places(int cell)
     isize recurrent_space(const Recurrence *r)

@@ -16,7 +16,7 @@ cdef class Unrolled:
     cdef int kind
     cdef bint reverse
     cdef Tensor *operands[7]  # NULL: not given
-    cdef Tensor *gates        # NULL for RNN, whose gates are its states
+    cdef Tensor *gates        # NULL for RNN, whose gates are its states, and where there is no way back
     cdef Tensor *cells        # of LSTM
     cdef Array lengths        # contiguous int64, or None
 
@@ -78,7 +78,8 @@ cdef Array unroll(int kind, list operands, Array lengths, bint reverse):
     run.kind, run.reverse, run.lengths = kind, reverse, lengths
     cdef Recurrence r = recurrence_of(run)
     cdef Array out = wrap(new_tensor(r.dtype, r.steps + (kind == LSTM), r.batch, r.hidden))
-    if gate_places(kind) > 1:
+    tracks = tracks and recording
+    if tracks and gate_places(kind) > 1:
         run.gates = new_tensor(r.dtype, r.steps, r.batch, gate_places(kind) * r.hidden)
         r.gates = run.gates.data
     if kind == LSTM:
@@ -91,7 +92,7 @@ cdef Array unroll(int kind, list operands, Array lengths, bint reverse):
         recurrent_forward(&r, space.t.data)
         if kind == LSTM:
             memcpy(out.t.data + r.steps * state, <char *> r.c + (0 if reverse else (r.steps - 1) * state), state)
-    if not (recording and tracks):
+    if not tracks:
         return out
     cdef Node *n = node_new(unroll_vjp, (b"rnn", b"rnn", b"lstm", b"gru")[kind], N_OPERANDS, out.t)
     for i in range(N_OPERANDS):
@@ -126,7 +127,6 @@ cdef int unroll_vjp(Walk *w, Node *n, Array g) except -1:
     cdef isize places = gate_places(kind) * r.hidden, state = r.batch * r.hidden
     cdef isize bytes = recurrent_space(&r)
     cdef Array cotangent = wrap(contiguous(g.t)), space = wrap(tensor_new(BOOL, 1, &bytes))
-    cdef Array dgates = wrap(new_tensor(r.dtype, r.steps, r.batch, places))
     cdef Array dx = None, dih = None, dhh = None, db = None, dh = wrap(new_tensor(r.dtype, 1, r.batch, r.hidden)), dc = None
     if wants(w, n, X):
         dx = wrap(tensor_like(run.operands[X]))
@@ -139,7 +139,7 @@ cdef int unroll_vjp(Walk *w, Node *n, Array g) except -1:
     if kind == LSTM:
         dc = wrap(new_tensor(r.dtype, 1, r.batch, r.hidden))
         r.dc, r.dc_last = dc.t.data, cotangent.t.data + r.steps * state * itemsize(r.dtype)
-    r.h, r.g, r.dh, r.dgates = n.saved[SAVED_OUTPUT].data, cotangent.t.data, dh.t.data, dgates.t.data
+    r.h, r.g, r.dh = n.saved[SAVED_OUTPUT].data, cotangent.t.data, dh.t.data
     r.dx = NULL if dx is None else dx.t.data
     r.dweight_ih = NULL if dih is None else dih.t.data
     r.dweight_hh = NULL if dhh is None else dhh.t.data
