@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from corgi import initializer as rules
-from corgi._core import Array, array, assign, concatenate, expand_dims, gru, lstm, reshape, rnn, stack
+from corgi._core import Array, array, assign, concatenate, gru, lstm, rnn, stack
 from corgi.layer.base import Layer, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from corgi._typing import Activation, ArrayLike, DTypeLike, Rule
 
@@ -63,7 +63,7 @@ class Recurrent(Layer):
     bias_hh_l0: Array
 
     _gates: ClassVar[int] = 1
-    # One layer in one direction: an op of these names of arguments, whose state is an Array, or a pair of them.
+    # One layer in one direction: (x, parameters, state, lengths=, reverse=) to (output, state), an Array or a pair of them.
     _operation: Callable[..., tuple[Array, Any]]
 
     def __init__(
@@ -85,18 +85,21 @@ class Recurrent(Layer):
         self.bidirectional, self.return_sequences = bool(bidirectional), bool(return_sequences)
         directions = ("", "_reverse") if bidirectional else ("",)
         # For each layer, and each of its directions, the names of its parameters.
-        self._names = [[f"_l{n}{direction}" for direction in directions] for n in range(self.num_layers)]
+        self._names = [
+            [[f"{parameter}_l{n}{direction}" for parameter in _PARAMETERS] for direction in directions]
+            for n in range(self.num_layers)
+        ]
         usual = rules.uniform(-(self.hidden_size**-0.5), self.hidden_size**-0.5)
         inputs = self.input_size
-        for names in self._names:
-            for suffix in names:
-                self._make("weight_ih" + suffix, initializer or usual, (self.hidden_size, inputs), dtype)
-                self._make("weight_hh" + suffix, recurrent_initializer or usual, (self.hidden_size, self.hidden_size), dtype)
-                for which in ("bias_ih", "bias_hh"):
+        for layer in self._names:
+            for weight_ih, weight_hh, *biases in layer:
+                self._make(weight_ih, initializer or usual, (self.hidden_size, inputs), dtype)
+                self._make(weight_hh, recurrent_initializer or usual, (self.hidden_size, self.hidden_size), dtype)
+                for parameter in biases:
                     if bias:
-                        self._make(which + suffix, rules.zeros() if initializer else usual, (self.hidden_size,), dtype)
+                        self._make(parameter, rules.zeros() if initializer else usual, (self.hidden_size,), dtype)
                     else:
-                        setattr(self, which + suffix, None)
+                        setattr(self, parameter, None)
             inputs = self.hidden_size * len(directions)
 
     def _make(self, name: str, rule: Rule, shape: tuple[int, ...], dtype: DTypeLike | None) -> None:
@@ -110,13 +113,12 @@ class Recurrent(Layer):
             x = array(x, self.weight_ih_l0.dtype)
         firsts = None if state is None else self._split(state)
         states: list[Any] = []
-        for names in self._names:
+        for layer in self._names:
             outputs: list[Array] = []
-            for suffix in names:
-                parameters = {name: getattr(self, name + suffix) for name in _PARAMETERS}
+            for names in layer:
+                parameters = [getattr(self, name) for name in names]
                 first = None if firsts is None else firsts[len(states)]
-                reverse = len(outputs) == 1
-                output, last = self._operation(x=x, **parameters, state=first, lengths=lengths, reverse=reverse)
+                output, last = self._operation(x, *parameters, first, lengths=lengths, reverse=len(outputs) == 1)
                 outputs.append(output)
                 states.append(last)
             x = outputs[0] if len(outputs) == 1 else concatenate(outputs, -1)
@@ -199,8 +201,8 @@ class Recurrent(Layer):
         """
         output, states = self._through(x, state, lengths)
         if isinstance(states[0], tuple):
-            return output, LSTMState(*[stack(parts) for parts in zip(*states, strict=True)])
-        return output, stack(states)
+            return output, LSTMState(*[_stacked(parts) for parts in zip(*states, strict=True)])
+        return output, _stacked(states)
 
     def step(self, x: ArrayLike, state: Any = None) -> tuple[Array, Any]:
         """One step, as in generating a series or acting in an environment.
@@ -237,8 +239,8 @@ class Recurrent(Layer):
             raise ValueError(f"{type(self).__name__}: expected a layer of one direction for step; run takes whole series")
         if type(x) is not Array:
             x = array(x, self.weight_ih_l0.dtype)
-        output, state = self.run(expand_dims(x, -2), state)
-        return reshape(output, (*output.shape[:-2], self.hidden_size)), state
+        output, state = self.run(x[..., None, :], state)
+        return output[..., 0, :], state
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__}({self.input_size}, {self.hidden_size}"
@@ -254,6 +256,11 @@ class Recurrent(Layer):
 
 
 _PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def _stacked(states: Sequence[Array]) -> Array:
+    """States along a new first axis."""
+    return states[0][None] if len(states) == 1 else stack(states)
 
 
 class RNN(Recurrent):
@@ -333,8 +340,9 @@ class RNN(Recurrent):
             raise ValueError(f"RNN: expected activation 'tanh' or 'relu', got {activation!r}")
         self.activation = name
 
-    def _operation(self, **arguments: Any) -> tuple[Array, Any]:
-        return rnn(activation=self.activation, **arguments)
+    def _operation(self, *operands: Any, **options: Any) -> tuple[Array, Any]:
+        options["activation"] = self.activation
+        return rnn(*operands, **options)
 
     def __repr__(self) -> str:
         text = super().__repr__()
@@ -424,10 +432,11 @@ class LSTM(Recurrent):
             raise TypeError(f"LSTM: expected a number for forget_bias, got {type(forget_bias).__name__}")
         if forget_bias and not bias:
             raise ValueError(f"LSTM: expected bias=True with forget_bias, got forget_bias={forget_bias}")
-        for suffix in [suffix for names in self._names for suffix in names] if forget_bias else []:
-            values = getattr(self, "bias_ih" + suffix).numpy().copy()
+        for names in [names for layer in self._names for names in layer] if forget_bias else []:
+            bias_ih = getattr(self, names[2])
+            values = bias_ih.numpy().copy()
             values[self.hidden_size : 2 * self.hidden_size] += forget_bias
-            assign(getattr(self, "bias_ih" + suffix), values)
+            assign(bias_ih, values)
 
 
 class GRU(Recurrent):
