@@ -235,7 +235,6 @@ OTHER_CALLS = {
     "layer.GRU": (2, 3, None),
     "layer.LSTM": (2, 3, None),
     "layer.LSTMState": (V, V),
-    "layer.MaxPool": (2, 1),
     "layer.RNN": (2, 3, None, "relu"),
     "memory.trim": (2**20,),
     "metric.F1": ("macro", 0.5),

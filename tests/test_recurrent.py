@@ -311,6 +311,21 @@ def test_layers_and_directions(kind, bidirectional):
     close([layer(x, lengths=lengths)], [corgi.concatenate([f[1] for f in finals[-len(parts) :]], -1)])
 
 
+def test_dropout_between_layers():
+    corgi.seed(3)
+    layer, x = LSTM(3, 40, num_layers=2, dropout=0.5), corgi.array(normal(4, 6, 3))
+    first, second = ([getattr(layer, f"{name}_l{n}") for name in NAMES[1:5]] for n in (0, 1))
+    corgi.seed(5)
+    found = layer(x)
+    corgi.seed(5)
+    dropped = corgi.dropout(corgi.lstm(x, *first)[0], 0.5)
+    assert 0.4 < (dropped == 0).mean().item() < 0.6
+    close([found], [corgi.lstm(dropped, *second)[0]])
+    assert (layer(x) != found).any()
+    layer.eval()
+    close([layer(x)], [corgi.lstm(corgi.lstm(x, *first)[0], *second)[0]])
+
+
 def test_parameters_have_pytorchs_names_and_shapes():
     layer = LSTM(3, 4, num_layers=2, bidirectional=True, dtype="float32")
     shapes = {name: p.shape for name, p in layer.named_parameters().items()}

@@ -6,6 +6,7 @@ PyTorch's names, shapes and order of gates, so that the states of its modules ca
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from corgi import initializer as rules
 from corgi._core import Array, array, assign, concatenate, gru, lstm, rnn, stack
-from corgi.layer.base import Layer, size
+from corgi.layer.base import Layer, real, size
+from corgi.layer.dropout import dropout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,6 +78,7 @@ class Recurrent(Layer):
         num_layers: int = 1,
         bidirectional: bool = False,
         bias: bool = True,
+        dropout: float = 0.0,
         return_sequences: bool = True,
         dtype: DTypeLike | None = None,
     ) -> None:
@@ -83,6 +86,9 @@ class Recurrent(Layer):
         self.input_size, self.hidden_size = size(input_size, name, "input_size"), size(hidden_size, name, "hidden_size")
         self.num_layers = size(num_layers, name, "num_layers")
         self.bidirectional, self.return_sequences = bool(bidirectional), bool(return_sequences)
+        self.dropout = real(dropout, name, "dropout", most=1)
+        if self.dropout and self.num_layers == 1:
+            raise ValueError(f"{name}: expected num_layers of at least 2 with dropout, which is between layers, got 1")
         directions = ("", "_reverse") if bidirectional else ("",)
         # For each layer, and each of its directions, the names of its parameters.
         self._names = [
@@ -113,7 +119,9 @@ class Recurrent(Layer):
             x = array(x, self.weight_ih_l0.dtype)
         firsts = None if state is None else self._split(state)
         states: list[Any] = []
-        for layer in self._names:
+        for n, layer in enumerate(self._names):
+            if n and self.dropout and self.training:
+                x = dropout(x, self.dropout)
             outputs: list[Array] = []
             for names in layer:
                 parameters = [getattr(self, name) for name in names]
@@ -248,6 +256,8 @@ class Recurrent(Layer):
             text += f", num_layers={self.num_layers}"
         if self.bidirectional:
             text += ", bidirectional=True"
+        if self.dropout:
+            text += f", dropout={self.dropout}"
         if self.bias_ih_l0 is None:
             text += ", bias=False"
         if not self.return_sequences:
@@ -282,6 +292,8 @@ class RNN(Recurrent):
         Whether a second layer goes from the last step to the first; the outputs of both lie side by side.
     bias : bool
         Whether the layer has biases.
+    dropout : float
+        In training, the outputs of all layers but the last pass through `corgi.dropout` with this probability.
     return_sequences : bool
         Whether the layer's output are the states after all steps, or only that after the last, for a layer that takes one.
     dtype : float64 or float32, optional
@@ -321,6 +333,7 @@ class RNN(Recurrent):
         num_layers: int = 1,
         bidirectional: bool = False,
         bias: bool = True,
+        dropout: float = 0.0,
         return_sequences: bool = True,
         dtype: DTypeLike | None = None,
     ) -> None:
@@ -332,6 +345,7 @@ class RNN(Recurrent):
             num_layers=num_layers,
             bidirectional=bidirectional,
             bias=bias,
+            dropout=dropout,
             return_sequences=return_sequences,
             dtype=dtype,
         )
@@ -369,6 +383,8 @@ class LSTM(Recurrent):
         Whether a second layer goes from the last step to the first; the outputs of both lie side by side.
     bias : bool
         Whether the layer has biases.
+    dropout : float
+        In training, the outputs of all layers but the last pass through `corgi.dropout` with this probability.
     return_sequences : bool
         Whether the layer's output are the states after all steps, or only that after the last, for a layer that takes one.
     dtype : float64 or float32, optional
@@ -414,6 +430,7 @@ class LSTM(Recurrent):
         num_layers: int = 1,
         bidirectional: bool = False,
         bias: bool = True,
+        dropout: float = 0.0,
         return_sequences: bool = True,
         dtype: DTypeLike | None = None,
     ) -> None:
@@ -425,11 +442,14 @@ class LSTM(Recurrent):
             num_layers=num_layers,
             bidirectional=bidirectional,
             bias=bias,
+            dropout=dropout,
             return_sequences=return_sequences,
             dtype=dtype,
         )
         if isinstance(forget_bias, bool) or not isinstance(forget_bias, Real):
             raise TypeError(f"LSTM: expected a number for forget_bias, got {type(forget_bias).__name__}")
+        if not math.isfinite(forget_bias):
+            raise ValueError(f"LSTM: expected a finite forget_bias, got {forget_bias}")
         if forget_bias and not bias:
             raise ValueError(f"LSTM: expected bias=True with forget_bias, got forget_bias={forget_bias}")
         for names in [names for layer in self._names for names in layer] if forget_bias else []:
@@ -457,6 +477,8 @@ class GRU(Recurrent):
         Whether a second layer goes from the last step to the first; the outputs of both lie side by side.
     bias : bool
         Whether the layer has biases.
+    dropout : float
+        In training, the outputs of all layers but the last pass through `corgi.dropout` with this probability.
     return_sequences : bool
         Whether the layer's output are the states after all steps, or only that after the last, for a layer that takes one.
     dtype : float64 or float32, optional
