@@ -49,8 +49,18 @@ def turned_filters(n):
     return 8, 16, 3, 3
 
 
+def series(n):
+    """A batch of up to 16 series of 4 numbers a step."""
+    return min(16, max(1, n // 40)), max(1, n // 640), 4
+
+
 def row(n):
     return (matrix(n)[0],)
+
+
+def gates(count):
+    """The weights of the inputs and of the state of a recurrent layer of 16."""
+    return (lambda n: (16 * count, 4)), (lambda n: (16 * count, 16))
 
 
 @dataclass(frozen=True)
@@ -109,10 +119,12 @@ OTHERS = {
     "flip": Op(corgi.flip),
     "getitem": Op(lambda x: x[::2]),
     "group_norm": Op(lambda x, w, b: corgi.group_norm(x, 2, w, b), (images, channels, channels)),
+    "gru": Op(lambda *a: corgi.gru(*a)[0], (series, *gates(3))),
     "isclose": Op(corgi.isclose, (vector,) * 2, differentiable=False),
     "layer_norm": Op(corgi.layer_norm, (matrix, row, row)),
     "log_softmax": Op(corgi.log_softmax, (rows,)),
     "logsumexp": Op(lambda x: corgi.logsumexp(x, -1), (rows,)),
+    "lstm": Op(lambda *a: corgi.lstm(*a)[0], (series, *gates(4))),
     "matmul": Op(corgi.matmul, (matrix, matrix)),
     "max": Op(corgi.max),
     "max_pool": Op(lambda x: corgi.max_pool(x, 2), (images,)),
@@ -128,6 +140,7 @@ OTHERS = {
     "repeat": Op(lambda x: corgi.repeat(x, 2)),
     "reshape": Op(lambda x: corgi.reshape(x, (1, -1))),
     "rms_norm": Op(corgi.rms_norm, (matrix, row)),
+    "rnn": Op(lambda *a: corgi.rnn(*a)[0], (series, *gates(1))),
     "roll": Op(lambda x: corgi.roll(x, 1)),
     "round": Op(corgi.round),
     "scaled_dot_product_attention": Op(corgi.scaled_dot_product_attention, (matrix,) * 3),

@@ -383,6 +383,54 @@ def self_attention_reference(
     x: Array, bias: Array | None, settings: tuple[Array | None, bool, float], heads: int
 ) -> Array: ...
 
+# ---- recurrent layers
+def rnn(
+    x: _ArrayLike,
+    weight_ih: _ArrayLike,
+    weight_hh: _ArrayLike,
+    bias_ih: _ArrayLike | None = None,
+    bias_hh: _ArrayLike | None = None,
+    state: _ArrayLike | None = None,
+    activation: str | Callable[[Array], Array] = "tanh",
+    *,
+    lengths: _ArrayLike | None = None,
+    reverse: bool = False,
+) -> tuple[Array, Array]: ...
+def lstm(
+    x: _ArrayLike,
+    weight_ih: _ArrayLike,
+    weight_hh: _ArrayLike,
+    bias_ih: _ArrayLike | None = None,
+    bias_hh: _ArrayLike | None = None,
+    state: tuple[_ArrayLike, _ArrayLike] | None = None,
+    *,
+    lengths: _ArrayLike | None = None,
+    reverse: bool = False,
+) -> tuple[Array, tuple[Array, Array]]: ...
+def gru(
+    x: _ArrayLike,
+    weight_ih: _ArrayLike,
+    weight_hh: _ArrayLike,
+    bias_ih: _ArrayLike | None = None,
+    bias_hh: _ArrayLike | None = None,
+    state: _ArrayLike | None = None,
+    *,
+    lengths: _ArrayLike | None = None,
+    reverse: bool = False,
+) -> tuple[Array, Array]: ...
+def _unroll_reference(
+    x: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array | None,
+    bias_hh: Array | None,
+    h: Array | None,
+    c: Array | None,
+    kind: int,
+    lengths: npt.NDArray[Any] | None,
+    reverse: bool,
+) -> Array: ...
+
 # ---- costs
 def cost_operands(output: _ArrayLike, target: _ArrayLike, op: str, axes: int = 0) -> tuple[Array, Array]: ...
 def reduced_losses(losses: Array, weights: _ArrayLike | None, reduction: str, op: str) -> Array: ...

@@ -200,6 +200,37 @@ cdef extern from "runtime/blas.h" nogil:
     const char *blas_library()
     const char *blas_config()
 
+cdef extern from "runtime/recurrent.h" nogil:
+    enum: RNN_TANH, RNN_RELU, LSTM, GRU
+    ctypedef struct Recurrence:
+        int cell, dtype
+        bint reverse
+        isize steps, batch, inputs, hidden
+        const int64_t *lengths
+        const void *x
+        const void *weight_ih
+        const void *weight_hh
+        const void *bias_ih
+        const void *bias_hh
+        const void *h0
+        const void *c0
+        void *h
+        void *c
+        void *gates
+        const void *g
+        const void *dc_last
+        void *dx
+        void *dweight_ih
+        void *dweight_hh
+        void *dbias
+        void *dh
+        void *dc
+    isize gate_count(int cell)
+    isize gate_places(int cell)
+    isize recurrent_space(const Recurrence *r)
+    void recurrent_forward(const Recurrence *r, void *space)
+    void recurrent_backward(const Recurrence *r, void *space)
+
 cdef extern from *:
     """
     /* Does this thread record the graph?  Where the loader can do it, reading this is one instruction. */

@@ -29,6 +29,7 @@ I3 = arr([1, 2, 0])
 B3 = arr([True, False, True])
 IMAGES = corgi.full((2, 3, 5, 5), 0.5)
 FILTERS = corgi.full((4, 3, 2, 2), 0.5)
+SERIES = arr([[[1.0, 2.0], [0.5, -1.0], [0.0, 1.0]]])
 P = arr([[0.25, 0.75], [0.5, 0.5]])
 
 
@@ -88,6 +89,7 @@ CALLS = {
     "get_num_threads": (),
     "grad": (total, 0, False),
     "group_norm": (A, 3, V, V, 1e-5),
+    "gru": (SERIES, corgi.ones((6, 2)), corgi.ones((6, 2)), corgi.ones(6), corgi.ones(6), A[:1, :2]),
     "hessian": (total, 0),
     "hvp": (total, V, V),
     "isclose": (V, V, 1e-5, 1e-8),
@@ -98,6 +100,7 @@ CALLS = {
     "linspace": (0, 1, 5, "float32"),
     "log_softmax": (A, 1),
     "logsumexp": (A, 1),
+    "lstm": (SERIES, corgi.ones((8, 2)), corgi.ones((8, 2)), corgi.ones(8), corgi.ones(8), Arrays((A[:1, :2], A[:1, :2]))),
     "matmul": (A, corgi.transpose(A), P),
     "max": (A, 1),
     "max_pool": (IMAGES, 2, 1),
@@ -120,6 +123,7 @@ CALLS = {
     "repeat": (V, 2, 0),
     "reshape": (A, (3, -1)),
     "rms_norm": (A, V, 1e-5),
+    "rnn": (SERIES, corgi.ones((2, 2)), P, arr([1.0, 2.0]), arr([1.0, 2.0]), arr([[1.0, 2.0]]), "relu"),
     "roll": (A, 1, 1),
     "round": (V, 1),
     "scaled_dot_product_attention": (A, A, A, arr(0.5)),
@@ -245,6 +249,10 @@ OTHER_CALLS = {
     "layer.Residual": (corgi.tanh, corgi.sin),
     "layer.Sequential": ([corgi.tanh],),
     "layer.TransformerBlock": (4, 2, 3, None, "relu"),
+    "layer.GRU": (2, 3, None),
+    "layer.LSTM": (2, 3, None),
+    "layer.LSTMState": (V, V),
+    "layer.RNN": (2, 3, None, "relu"),
     "memory.trim": (2**20,),
     "metric.F1": ("macro", 0.5),
     "metric.accuracy": (A, arr([0, 2])),
@@ -292,6 +300,7 @@ OTHER_CALLS = {
     "_core.self_attention": (A, 1, arr(0.5)),
     "_core.self_attention_reference": (A, None, (None, True, 1.0), 1),
     "_core._cross_entropy_reference": (A, arr([0, 2]), None, 2.0, 0.0, 0),
+    "_core._unroll_reference": (SERIES, corgi.ones((8, 2)), corgi.ones((8, 2)), None, None, None, None, 2, None, False),
     "_core._total_reference": (V, V, None, None, 40, 3.0),
     "_core.cost_operands": (A, A, "mse", 1),
     "_core.reduced_losses": (V, None, "mean", "mse"),
@@ -321,6 +330,7 @@ OTHER_CALLS = {
     "Array.untracked": (V.copy(),),
 }
 
+GRU = corgi.layer.GRU(2, 3)
 MODEL = corgi.Model([corgi.layer.Dense(2, 2)], None, corgi.cost.mse)
 OBJECTS = {  # not in the package under a name
     "Adam().load_state_dict": (corgi.optimizer.Adam().load_state_dict, (corgi.optimizer.Adam().state_dict([V]), [V])),
@@ -354,6 +364,10 @@ OBJECTS = {  # not in the package under a name
     "Sequential()": (corgi.layer.Sequential([corgi.tanh]), (A,)),
     "Sequential()[]": (corgi.layer.Sequential([corgi.tanh]).__getitem__, (0,)),
     "TransformerBlock()": (corgi.layer.TransformerBlock(3, 1), (A, arr(0.5))),
+    "GRU()": (corgi.layer.GRU(2, 3, bidirectional=True), (SERIES, corgi.zeros((2, 1, 3)))),
+    "GRU().run": (lambda x, s, n: GRU.run(x, s, lengths=n), (SERIES, corgi.zeros((1, 1, 3)), arr([2]))),
+    "LSTM().step": (corgi.layer.LSTM(2, 3).step, (A[:, :2], (corgi.zeros((1, 2, 3)), corgi.zeros((1, 2, 3))))),
+    "LSTMState().detach": (corgi.layer.LSTMState(V, V).detach, ()),
     "GradientDescent().step": (corgi.optimizer.GradientDescent(0.1, 0.9).step, ([V.copy()],)),
     "Plateau().load_state_dict": (corgi.schedule.Plateau().load_state_dict, ({"value": 1.0, "bad": 0, "cooling": 0},)),
     "Plateau().report": (corgi.schedule.Plateau().report, (1.0,)),
@@ -504,7 +518,7 @@ def fuzz(name, rng):
 def main(seed, part, parts):
     warnings.simplefilter("ignore")
     limit_memory()
-    originals = {id(a): (a, pickle.dumps(a.detach())) for a in (V, A, I3, B3, IMAGES, FILTERS, P)}
+    originals = {id(a): (a, pickle.dumps(a.detach())) for a in (V, A, I3, B3, IMAGES, FILTERS, SERIES, P)}
     gc.collect()
     for name in sorted(CALLS | OTHER_CALLS | OBJECTS)[part::parts]:
         before = corgi.memory.stats()["in_use"]

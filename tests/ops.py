@@ -170,6 +170,30 @@ def _attention(query, key, value, mask=None, *, causal=False, scale=None):
     return np.einsum("...ij,...jc->...ic", e / np.where(total == 0, 1, total), value)
 
 
+def recurrent(kind, x, weight_ih, weight_hh, bias_ih=0, bias_hh=0, h=None, c=None, *, lengths=None, reverse=False):
+    """Recurrent layers row by row and step by step, from the formulas of their docstrings: output, h, and c of an LSTM."""
+    batch, steps, hidden = x.shape[0], x.shape[1], weight_hh.shape[1]
+    output = np.zeros((batch, steps, hidden))
+    h = np.zeros((batch, hidden)) if h is None else h.copy()
+    c = np.zeros((batch, hidden)) if c is None else c.copy()
+    for row in range(batch):
+        times = range(steps if lengths is None else lengths[row])
+        for t in reversed(times) if reverse else times:
+            a, b = weight_ih @ x[row, t] + bias_ih, weight_hh @ h[row] + bias_hh
+            if kind == "lstm":
+                i, f, g, o = np.split(a + b, 4)
+                c[row] = c[row] / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+                h[row] = np.tanh(c[row]) / (1 + np.exp(-o))
+            elif kind == "gru":
+                (a_r, a_z, a_n), (b_r, b_z, b_n) = np.split(a, 3), np.split(b, 3)
+                r, z = 1 / (1 + np.exp(-a_r - b_r)), 1 / (1 + np.exp(-a_z - b_z))
+                h[row] = (1 - z) * np.tanh(a_n + r * b_n) + z * h[row]
+            else:
+                h[row] = np.tanh(a + b) if kind == "tanh" else np.maximum(a + b, 0)
+            output[row, t] = h[row]
+    return [output, h, c] if kind == "lstm" else [output, h]
+
+
 def _cross_entropy(probabilities, target):
     """Mean of -sum(target * log(probabilities)), where 0 * log(0) counts as 0."""
     target = np.asarray(target)
@@ -204,6 +228,11 @@ def _logistic_loss(z, t, weight):
     """-log of sigmoid(z) for t = 1 and of sigmoid(-z) for t = 0."""
     one = np.where(t == 0, 0.0, weight * t * np.logaddexp(0.0, -1.0 * z))
     return one + np.where(t == 1, 0.0, (1.0 - t) * np.logaddexp(0.0, z))
+
+
+def _lstm(x, weight_ih, weight_hh, bias_ih=0, bias_hh=0, state=(None, None), **options):
+    output, *state = recurrent("lstm", x, weight_ih, weight_hh, bias_ih, bias_hh, *state, **options)
+    return output, state
 
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -245,6 +274,9 @@ class Oracle:
     layer_norm, rms_norm = staticmethod(_layer_norm), staticmethod(_rms_norm)
     group_norm, batch_norm = staticmethod(_group_norm), staticmethod(_batch_norm)
     dropout = staticmethod(_dropout)
+    rnn = staticmethod(lambda *operands, activation="tanh", **options: recurrent(activation, *operands, **options))
+    lstm = staticmethod(_lstm)
+    gru = staticmethod(lambda *operands, **options: recurrent("gru", *operands, **options))
     avg_pool, max_pool = staticmethod(_avg_pool), staticmethod(_max_pool)
     cross_entropy, softmax_cross_entropy = staticmethod(_cross_entropy), staticmethod(_softmax_cross_entropy)
 
@@ -507,6 +539,22 @@ def _entries():
     yield name, "bias", lambda xp, q, k, v, m: xp.scaled_dot_product_attention(q, k, v, m, causal=True), (*heads, (3, 1)), {}
     broadcast = ((3, 4), (2, 1, 5, 4), (3, 5, 2))
     yield name, "broadcast", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v), broadcast, {}
+    for name, gates in (("rnn", 1), ("gru", 3), ("lstm", 4)):
+        cell = [((3, 4, 2), (gates * 3, 2), (gates * 3, 3), (gates * 3,), (gates * 3,))]
+        cell += [((67, 5, 30), (gates * 96, 30), (gates * 96, 96), (gates * 96,), (gates * 96,))]
+        gentle = {"domains": ((-2.0, 2.0), (-0.5, 0.5), (-0.1, 0.1), (-0.5, 0.5))}
+        yield name, "", lambda xp, *a, f=name: getattr(xp, f)(*a)[0], cell[0], gentle | {"large": cell[1]}
+        yield name, "no bias", lambda xp, *a, f=name: getattr(xp, f)(*a)[0], cell[0][:3], gentle
+        yield (
+            name,
+            "back",
+            lambda xp, *a, f=name: getattr(xp, f)(*a, lengths=np.array([4, 1, 3]), reverse=True)[0],
+            cell[0],
+            gentle,
+        )
+    yield "rnn", "relu", lambda xp, *a: xp.rnn(*a, activation="relu")[0], ((3, 4, 2), (3, 2), (3, 3), (3,), (3,)), {}
+    states = ((3, 4, 2), (12, 2), (12, 3), (3, 3), (3, 3))
+    yield "lstm", "state", lambda xp, x, w, u, h, c: xp.lstm(x, w, u, state=(h, c))[1][1], states, {}
 
     soft, probable = {"domains": ((-3.0, 3.0), (0.1, 0.9))}, {"domains": ((0.1, 0.9),)}
     yield "softmax_cross_entropy", "", lambda xp, x: xp.softmax_cross_entropy(x, CLASSES), LOGITS, {}

@@ -148,6 +148,8 @@ OPTIONAL = {
     ("scaled_dot_product_attention", 3),
     *((name, i) for name in ("layer_norm", "rms_norm") for i in (1, 2)),
     *(("batch_norm", i) for i in (1, 2, 3, 4)),
+    *((name, i) for name in ("rnn", "gru") for i in (3, 4, 5)),
+    *(("lstm", i) for i in (3, 4)),
 }
 
 

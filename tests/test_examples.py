@@ -18,6 +18,7 @@ def result_of(name):
 
 def test_all_are_here():
     names = ["conv_net.py", "curve_fit.py", "custom_op.py", "digits.py", "dynamic_graph.py", "gpt.py", "newton.py"]
+    names += ["time_series.py"]
     assert [s.name for s in SCRIPTS] == names
 
 
@@ -63,3 +64,7 @@ def test_newton():
     values, errors = result_of("newton.py")
     for value, error, true in zip(values, errors, (2.0, 0.3, 4.0), strict=True):
         assert abs(value - true) < 4 * error < 0.1
+
+
+def test_time_series():
+    assert result_of("time_series.py") > 10  # how much larger the naive forecast's error is

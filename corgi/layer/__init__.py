@@ -13,8 +13,12 @@ from corgi.layer.dropout import Dropout
 from corgi.layer.embedding import Embedding
 from corgi.layer.norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from corgi.layer.pool import AvgPool, AvgPool1d, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxPool1d
+from corgi.layer.recurrent import GRU, LSTM, RNN, LSTMState
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "AvgPool",
     "AvgPool1d",
     "BatchNorm",
@@ -29,6 +33,7 @@ __all__ = [
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GroupNorm",
+    "LSTMState",
     "Lambda",
     "Layer",
     "LayerNorm",

@@ -16,7 +16,8 @@
     FLOATS(take_add) FLOATS(conv_space) FLOATS(conv) FLOATS(window_sum) FLOATS(window_spread) FLOATS(window_max)            \
     FLOATS(max_pick) FLOATS(max_spread) FLOATS(norm) FLOATS(norm_vjp) FLOATS(dropout)                                       \
     FLOATS(softmax_cross_entropy_vjp) FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(update) FLOATS(update_rows) FLOATS(sum_squares) \
-    FLOATS(attention_weights) FLOATS(attention_slopes)
+    FLOATS(attention_weights) FLOATS(attention_slopes)                       \
+    FLOATS(recurrent_step) FLOATS(recurrent_step_vjp)
 // clang-format on
 
 #define PROTOTYPE(member, name) extern __typeof__(*((Kernels *)0)->member) KERNEL(name);

@@ -91,6 +91,25 @@ typedef struct {
     void *dx, *dweight, *dbias;
     double *space;
 } Norm;
+/* One step in time of a recurrent layer, for some rows of its batch. `gates` holds the products of the input and of the state
+ * before with the weights, in places of `hidden` numbers: RNN, one; LSTM, input, forget, cell (g), output; GRU, new (of the
+ * input), reset, update, new (of the state). The step adds the bias and leaves there what its adjoint needs:
+ *     RNN   h = activation(z), where gates is h itself
+ *     LSTM  c = f c_before + i g,  h = o tanh(c)                  i, f, o = sigmoid(z), g = tanh(z)
+ *     GRU   h = n + u (h_before - n),  n = tanh(z + r z_state)    r, u = sigmoid(z)
+ * Rows whose length has been reached keep their state. */
+typedef struct {
+    enum { RNN_TANH, RNN_RELU, LSTM, GRU } cell;
+    isize rows, hidden, step;
+    const int64_t *lengths; /* of the rows, or NULL: none ends */
+    const void *bias;       /* a number for each of the gates' */
+    const void *h_before, *c_before;
+    void *gates, *h, *c; /* c: LSTM */
+    /* The adjoint, from the cotangents g of h, for this step's own use, and dh and dc of what follows; it leaves in dh what goes
+     * to h_before past the gates, and dc of c_before, and in dgates the cotangents of the products. */
+    const void *g;
+    void *dh, *dc, *dgates;
+} RecurrentStep;
 
 typedef struct {
     const char *level; /* "v2", "v3", "v4" (x86-64) or "baseline" */
@@ -159,6 +178,8 @@ typedef struct {
 
     /* out[i] = 0 where a word made of key and i is below threshold, else scale * x[i]. */
     void (*dropout[N_DTYPES])(isize n, const void *x, void *out, uint64_t key, uint32_t threshold, double scale);
+    void (*recurrent_step[N_DTYPES])(const RecurrentStep *s);
+    void (*recurrent_step_vjp[N_DTYPES])(const RecurrentStep *s);
 
     /* Softmax cross-entropy of rows of logits against integer classes (label) or rows of probabilities that need not sum to 1
      * (target); exactly one is not NULL. weight: of each row, or NULL; a row of weight 0 counts nothing, whatever is in it.
