@@ -119,15 +119,16 @@ cdef void free_doomed() noexcept:
         for i in range(4):
             if n.saved[i] != NULL:
                 tensor_release(n.saved[i])
-        if n.n_inputs == 0:
+        if n.n_inputs > 0:
+            for i in range(n.n_inputs):
+                p = n.inputs[i]
+                if p != NULL:
+                    p.refs -= 1
+                    if p.refs == 0:
+                        p.next = doomed
+                        doomed = p
+        else:
             n_leaves -= 1
-        for i in range(n.n_inputs):
-            p = n.inputs[i]
-            if p != NULL:
-                p.refs -= 1
-                if p.refs == 0:
-                    p.next = doomed
-                    doomed = p
         if n.inputs != n.inline_inputs:
             free(n.inputs)
         if n.context != NULL:
@@ -206,7 +207,7 @@ cdef inline void own_node(Array out, Node *n) noexcept:
 cdef inline int publish(Array out, Node *n) except -1:
     """Make n, with its one reference, the node of the result."""
     own_node(out, n)
-    if watching:
+    if unlikely(watching):
         show_result(out, n, saved_operands(n))
     return 0
 
@@ -214,7 +215,7 @@ cdef inline int publish(Array out, Node *n) except -1:
 cdef inline int publish_of(Array out, Node *n, Array x0, Array x1, Array x2) except -1:
     """publish() for an op that need not save its operands, None where it has fewer."""
     own_node(out, n)
-    if watching:
+    if unlikely(watching):
         show_result(out, n, [x0, x1, x2])
     return 0
 

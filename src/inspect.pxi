@@ -173,7 +173,7 @@ cdef int show_cotangents(Walk *w, Node *n, Array g) except -1:
 # ---- graphs that grow without end
 
 class GraphGrowthWarning(UserWarning):
-    """The graph of recorded operations has grown with every one of many optimizer steps: past steps are kept alive.
+    """The graph of recorded operations has grown with each of many optimizer steps: those of past steps are kept alive.
 
     Examples
     --------
@@ -195,39 +195,36 @@ cdef enum:
     GROWTH_SLOTS = 8
 
 cdef struct Growth:
-    const void *owner
-    isize size, first  # recorded operations at the last step, and when they began to grow
-    int steps          # how often in a row they have become more
+    const void *owner  # what an optimizer remembers, which tells it from others
+    isize size, first  # recorded operations at its last step, and before they began to grow
+    int steps          # after how many steps since then they had become more
 
 cdef Growth growths[GROWTH_SLOTS]
 
 
-def watch_growth(dict state not None):
-    """Note a step of the optimizer that remembers `state`, and warn if the graph has grown with each of the last 100.
+cdef inline int watch_growth(dict state) except -1:
+    """Note a step of the optimizer that remembers `state`; warn if the graph has grown 100 times without becoming smaller.
 
-    A program that keeps no graph from step to step has as many recorded operations at each step, or now more and now fewer; one
-    that keeps them, as ``total += loss`` does, has more at every step. Leaves do not count, so that snapshots of parameters
-    may be kept.
-
-    Examples
-    --------
-    >>> import corgi
-    >>> corgi._core.watch_growth({})
+    A program that keeps no graph from step to step has as many recorded operations at each step, or now more and now fewer;
+    one that keeps them, as ``total += loss`` does, has more at every step.  Leaves do not count, so that snapshots of
+    parameters may be kept.
     """
     cdef Growth *growth = &growths[(<size_t> <void *> state >> 6) % GROWTH_SLOTS]
     cdef isize size = n_nodes - n_free_nodes - n_leaves
-    if growth.owner != <void *> state or size <= growth.size:
+    if size < growth.size or growth.owner != <void *> state:
         growth.owner, growth.first, growth.steps = <void *> state, size, 0
-    else:
+    elif size > growth.size:
         growth.steps += 1
         if growth.steps == GROWTH_STEPS:
+            growth.size = size
             warn_of_growth(growth.first, size)
     growth.size = size
+    return 0
 
 
 cdef int warn_of_growth(isize first, isize size) except -1:
     from corgi.location import warn
-    warn(f"step: the graph has grown with each of the last {GROWTH_STEPS} steps, from {first} to {size} recorded operations, "
-         "because something keeps the losses (or other results) of past steps with their graphs; "
+    warn(f"step: the graph has grown with {GROWTH_STEPS} steps in a row, from {first} to {size} recorded operations: "
+         "something keeps results of past steps, such as losses, together with their graphs; "
          "write `total += float(loss)` or `losses.append(loss.detach())`", GraphGrowthWarning)
     return 0

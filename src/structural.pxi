@@ -427,7 +427,7 @@ def concatenate(arrays, axis=0):
             connect(n, i, x)
         set_context(n, [x.shape[along] for x in parts])
         own_node(out, n)
-        if watching:
+        if unlikely(watching):
             show_result(out, n, parts)
     return out
 
