@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ def line_of(frame: FrameType | None) -> str:
     """A frame's line as file:line, the file as seen from the current directory."""
     if frame is None:
         return "?"
-    file, here = frame.f_code.co_filename, os.getcwd() + os.sep
-    return f"{file.removeprefix(here)}:{frame.f_lineno}"
+    file = frame.f_code.co_filename
+    with suppress(FileNotFoundError):  # where the current directory has been removed
+        file = file.removeprefix(os.getcwd() + os.sep)
+    return f"{file}:{frame.f_lineno}"
 
 
 def users_frame(frame: FrameType | None) -> FrameType | None:

@@ -195,9 +195,10 @@ cdef enum:
     GROWTH_SLOTS = 8
 
 cdef struct Growth:
-    const void *owner  # what an optimizer remembers, which tells it from others
-    isize size, first  # recorded operations at its last step, and before they began to grow
-    int steps          # after how many steps since then they had become more
+    const void *owner     # what an optimizer remembers, which tells it from others
+    isize size, first     # recorded operations at its last step, and before they began to grow
+    isize leaves          # at its last step
+    int steps             # after how many steps there had been more of both
 
 cdef Growth growths[GROWTH_SLOTS]
 
@@ -205,20 +206,21 @@ cdef Growth growths[GROWTH_SLOTS]
 cdef inline int watch_growth(dict state) except -1:
     """Note a step of the optimizer that remembers `state`; warn if the graph has grown 100 times without becoming smaller.
 
-    A program that keeps no graph from step to step has as many recorded operations at each step, or now more and now fewer;
-    one that keeps them, as ``total += loss`` does, has more at every step.  Leaves do not count, so that snapshots of
-    parameters may be kept.
+    What a step has recorded hangs on leaves that only that step has, since parameters get new ones with new values.  Where past
+    graphs are kept, as by ``total += loss``, there are more operations and more leaves at every step; longer and longer
+    graphs have more operations alone, and snapshots of parameters that are kept are leaves alone.
     """
     cdef Growth *growth = &growths[(<size_t> <void *> state >> 6) % GROWTH_SLOTS]
     cdef isize size = n_nodes - n_free_nodes - n_leaves
-    if size < growth.size or growth.owner != <void *> state:
+    if size < growth.size or n_leaves < growth.leaves or growth.owner != <void *> state:
         growth.owner, growth.first, growth.steps = <void *> state, size, 0
-    elif size > growth.size:
+    elif size > growth.size and n_leaves > growth.leaves:
         growth.steps += 1
-        if growth.steps == GROWTH_STEPS:
-            growth.size = size
-            warn_of_growth(growth.first, size)
-    growth.size = size
+    else:
+        return 0
+    growth.size, growth.leaves = size, n_leaves
+    if growth.steps == GROWTH_STEPS:
+        warn_of_growth(growth.first, size)
     return 0
 
 

@@ -435,6 +435,12 @@ def test_programs_whose_graphs_come_and_go():
                 chain = chain * weight
             chain.backward()
             optimizer.step([weight])
+        for length in range(1, 300):  # of sequences in the order of their lengths
+            chain = weight
+            for _ in range(length):
+                chain = chain * weight
+            chain.backward()
+            optimizer.step([weight])
         long = weight
         for _ in range(10**6):
             long = long + weight
