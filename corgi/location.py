@@ -45,7 +45,7 @@ def locate(error: BaseException, item: str = "", function: Any = None) -> None:
     line = line_of(_users_frame(error.__traceback__, frame))
     message = error.args[0] if len(error.args) == 1 and isinstance(error.args[0], str) else None
     if type(error) not in _REWORDED or message is None:
-        error.add_note(f"in {path} [{line}]")
+        vars(error).setdefault("__notes__", []).append(f"in {path} [{line}]")  # as add_note, also where the error is frozen
         return
     error.args = (f"{path}: {message} [{line}]" if " > " in path else f"{message} [{line}]",)
 

@@ -1,5 +1,6 @@
 """Where errors in layers say that they come from: the path of the layer, and the user's line."""
 
+import dataclasses
 import pathlib
 import pickle
 import re
@@ -138,6 +139,20 @@ def test_other_errors_have_a_note_and_their_own_message():
 
     error = error_of(Model([Raises()]), X)
     assert type(error) is Own and error.args == ("a", 1) and len(error.__notes__) == 1
+
+
+def test_frozen_errors_stay_what_they_are():
+    @dataclasses.dataclass(frozen=True)
+    class Frozen(Exception):
+        code: int
+
+    class Raises(Layer):
+        def forward(self, x):
+            raise Frozen(7)
+
+    error = error_of(Model([Raises()]), X)
+    assert type(error) is Frozen and error.code == 7
+    assert error.__notes__[0].startswith("in Model > layers.0 (Raises) [")
 
 
 def test_errors_can_be_pickled_and_hold_no_layers():
