@@ -113,5 +113,5 @@ cdef Array custom(name, forward, backward, tuple arrays):
     set_context(n, (name, backward, [wrap_shared((<Array> a).t) for a in arrays]))
     own_node(out, n)
     if unlikely(watching):
-        show_result(out, n, list(arrays))
+        show_result(out, n, n.name, list(arrays))
     return out

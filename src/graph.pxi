@@ -208,7 +208,7 @@ cdef inline int publish(Array out, Node *n) except -1:
     """Make n, with its one reference, the node of the result."""
     own_node(out, n)
     if unlikely(watching):
-        show_result(out, n, saved_operands(n))
+        show_result(out, n, n.name, saved_operands(n))
     return 0
 
 
@@ -216,13 +216,15 @@ cdef inline int publish_of(Array out, Node *n, Array x0, Array x1, Array x2) exc
     """publish() for an op that need not save its operands, None where it has fewer."""
     own_node(out, n)
     if unlikely(watching):
-        show_result(out, n, [x0, x1, x2])
+        show_result(out, n, n.name, [x0, x1, x2])
     return 0
 
 
 cdef Node *record(Array out, Array x, vjp_fn vjp, const char *name) except? NULL:
     """Record an op of one input; returns the node, to which the caller adds what the vjp needs, or NULL if x is untracked."""
     if not tracked(x):
+        if unlikely(watching):
+            show_result(out, NULL, name, [x])
         return NULL
     cdef Node *n = node_new(vjp, name, 1, out.t)
     connect(n, 0, x)
@@ -233,6 +235,8 @@ cdef Node *record(Array out, Array x, vjp_fn vjp, const char *name) except? NULL
 cdef Node *record2(Array out, Array x0, Array x1, vjp_fn vjp, const char *name) except? NULL:
     """Record an op of two inputs and save both."""
     if not (tracked(x0) or tracked(x1)):
+        if unlikely(watching):
+            show_result(out, NULL, name, [x0, x1])
         return NULL
     cdef Node *n = node_new(vjp, name, 2, out.t)
     connect(n, 0, x0)

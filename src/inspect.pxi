@@ -1,4 +1,4 @@
-# Looking at the graph: its nodes as a list, how many there are, and observers of what is recorded and differentiated.
+# Looking at the graph: its nodes as a list, how many there are, and observers of what is computed and differentiated.
 #
 # Above: corgi/viz.py, corgi/debug.py, optimizers (a graph that grows without end).  Below: graph.pxi, backward.pxi.
 
@@ -88,13 +88,14 @@ cdef dict observers = {}  # by thread
 
 
 def observe(observer):
-    """Show an observer what this thread records and differentiates from now on; returns the previous observer, or None.
+    """Show an observer what this thread computes and differentiates from now on; returns the previous observer, or None.
 
     Parameters
     ----------
     observer : object or None
-        ``observer.recorded(node, name, result, operands, in_backward)`` is called with every operation that was recorded: the
-        node's identity, the Array, the operands that are known, and whether a backward pass recorded it.
+        ``observer.computed(node, name, result, operands, in_backward)`` is called with every operation that was recorded, and
+        with most others: the node's identity or None, the Array, the operands that are known, and whether a backward pass
+        is under way.
         ``observer.differentiated(node, name, cotangent, cotangents)`` is called in a backward pass with the cotangent of
         the node's result and the sums so far of those of its inputs, None where none is wanted. What it raises ends the
         operation or the pass. It must not keep the arrays.
@@ -104,7 +105,7 @@ def observe(observer):
     >>> import corgi
     >>> from corgi._core import observe
     >>> class Names:
-    ...     def recorded(self, node, name, result, operands, in_backward):
+    ...     def computed(self, node, name, result, operands, in_backward):
     ...         print(name, result.shape)
     >>> previous = observe(Names())
     >>> y = corgi.exp(corgi.ones(2).tracked())
@@ -147,11 +148,12 @@ cdef list saved_operands(Node *n):
     return found
 
 
-cdef int show_result(Array out, Node *n, list operands) except -1:
+cdef int show_result(Array out, Node *n, const char *name, list operands) except -1:
+    """Show the result of an op with its node, NULL if it was not recorded."""
     observer = observers.get(PyThread_get_thread_ident())
     if observer is not None:
-        observer.recorded(<size_t> n, node_name(n), wrap_shared(out.t), [x for x in operands if x is not None],
-                          bool(differentiates(NULL)))
+        observer.computed(None if n == NULL else <size_t> n, name.decode() if n == NULL else node_name(n), wrap_shared(out.t),
+                          [x for x in operands if x is not None], bool(differentiates(NULL)))
     return 0
 
 

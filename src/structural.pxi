@@ -428,7 +428,7 @@ def concatenate(arrays, axis=0):
         set_context(n, [x.shape[along] for x in parts])
         own_node(out, n)
         if unlikely(watching):
-            show_result(out, n, parts)
+            show_result(out, n, n.name, parts)
     return out
 
 

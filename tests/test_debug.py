@@ -125,6 +125,32 @@ def test_infinities_on_purpose():
     assert found_in(lambda: corgi.where(mask, scores, -INF) * 0.0, infinity=False).op == "multiply"
 
 
+@pytest.mark.parametrize(
+    "name, function",
+    [
+        ("log", lambda: corgi.log(arr([1.0, -1.0]))),
+        ("divide", lambda: arr([1.0, 0.0]) / arr([1.0, 0.0])),
+        ("exp", lambda: corgi.exp(corgi.full((3, 1), 1000.0) * corgi.ones(2))),
+        ("matmul", lambda: corgi.full((2, 2), 1e200) @ corgi.full((2, 2), 1e200)),
+        ("sum", lambda: corgi.full(3, 1e308).sum()),
+        ("dense", lambda: corgi.dense(corgi.full((2, 2), 1e200), corgi.full((2, 2), 1e200), [0.0, 0.0], "relu")),
+        ("conv", lambda: corgi.conv(corgi.full((1, 2, 2), 1e200), corgi.full((1, 1, 1, 1), 1e200), bias=[0.0])),
+    ],
+)
+def test_operations_that_are_not_recorded(name, function):
+    error = found_in(function)
+    assert (error.op, error.phase) == (name, "forward") and "lambda" in line_of(error)
+    with corgi.no_tracking():
+        assert found_in(function).op == name
+
+
+def test_inference_is_checked():
+    model = Model([Dense(2, 2), lambda x: corgi.sqrt(x * 0.0 - 1.0), Dense(2, 2)])
+    assert found_in(lambda: model.predict(corgi.ones((3, 2)))).op == "sqrt"
+    corgi.assign(model.layers[0].weight, corgi.full((2, 2), NAN))
+    assert "dense: the parameter 'layers.0.weight' of Model" in str(found_in(lambda: model.predict(corgi.ones((3, 2)))))
+
+
 # ---- backward
 
 
