@@ -133,16 +133,19 @@ cdef bint differentiates(Walk *w) noexcept:
 
 
 cdef list saved_operands(Node *n):
-    """The operands that a node has saved, joined to their nodes."""
+    """The operands that a node has saved, joined to their nodes; what it saves in their places that is none is left out."""
     cdef list found = []
     cdef Array x
+    cdef Node *p
+    cdef int i
     for i in range(n.n_inputs if n.n_inputs < SAVED_OUTPUT else SAVED_OUTPUT):
-        if n.saved[i] == NULL:
-            found.append(None)
+        p = n.inputs[i]
+        if n.saved[i] == NULL or (p != NULL and shape_tuple(p.ndim, p.shape)
+                                  != shape_tuple(n.saved[i].ndim, n.saved[i].shape)):
             continue
         x = wrap_shared(n.saved[i])
-        if n.inputs[i] != NULL:
-            attach(x, n.inputs[i])
+        if p != NULL:
+            attach(x, p)
             x.tracks = True
         found.append(x)
     return found

@@ -42,22 +42,20 @@ def line_of(error):
 @pytest.mark.parametrize(
     "name, function, what",
     [
-        ("log", lambda x: corgi.log(x - 2.0), "NaN, 2 of 4 values"),
-        ("divide", lambda x: x / (x - x), "NaN, 1 of 4 values"),
-        ("exp", lambda x: corgi.exp(x * 1000.0), "infinity, 3 of 4 values"),
-        ("sum", lambda x: (x * 0.5e308).sum(), "infinity, 1 of 1 values"),
-        ("matmul", lambda x: (x * 1e200) @ (x * 1e200), "infinity, 1 of 1 values"),
-        ("arccos", lambda x: corgi.arccos(x[::2] * 3.0), "NaN, 1 of 2 values"),
-        ("power", lambda x: (x - 10.0) ** 0.3, "NaN, 4 of 4 values"),
-        ("prod", lambda x: (x * 1e200 + 1e200).prod(), "infinity, 1 of 1 values"),
+        ("log", lambda x, huge: corgi.log(x - 2.0), "NaN, 2 of 4 values"),
+        ("divide", lambda x, huge: x / (x - x), "NaN, 1 of 4 values"),
+        ("exp", lambda x, huge: corgi.exp(x * 1000.0), "infinity, 3 of 4 values"),
+        ("sum", lambda x, huge: (x * (huge / 4)).sum(), "infinity, 1 of 1 values"),
+        ("matmul", lambda x, huge: (x * (huge / 4)) @ (x + 1.0), "infinity, 1 of 1 values"),
+        ("arccos", lambda x, huge: corgi.arccos(x[::2] * 3.0), "NaN, 1 of 2 values"),
+        ("power", lambda x, huge: (x - 10.0) ** 0.3, "NaN, 4 of 4 values"),
+        ("prod", lambda x, huge: (x + huge / 4).prod(), "infinity, 1 of 1 values"),
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_operation_that_made_it(name, function, what, dtype):
     x = corgi.arange(0, 4, 1, dtype).tracked()
-    if dtype == "float32" and name in ("sum", "matmul", "prod"):
-        pytest.skip("the factors overflow by themselves")
-    error = found_in(lambda: function(x))
+    error = found_in(lambda: function(x, float(np.finfo(dtype).max)))
     assert (error.op, error.phase, error.layer_path) == (name, "forward", "")
     assert str(error).startswith(f"{name}: made {what} of the result, from operands that hold none: {dtype} (")
 
