@@ -221,7 +221,7 @@ cdef Array row_lengths(lengths, isize batch, isize steps, str op):
     return a
 
 
-cdef Array mask_of(Array lengths, isize steps):
+cdef Array steps_left(Array lengths, isize steps):
     """(steps, batch, 1): whether a row still goes on."""
     cdef isize batch = lengths.t.shape[0], t, i
     cdef Array mask = wrap(new_tensor(BOOL, steps, batch, 1))
@@ -264,7 +264,7 @@ cdef tuple recurrent(str op, int kind, x, weight_ih, weight_hh, bias_ih, bias_hh
     operands[X] = permuted(operands[X], [1, 0, 2])
     if lengths is not None:
         rows = row_lengths(lengths, batch, steps, op)
-        mask = mask_of(rows, steps)
+        mask = steps_left(rows, steps)
         operands[X] = where(mask, operands[X], 0.0)  # lest a NaN that is not looked at gets into the weights' gradients
     if steps == 0:
         output = wrap(new_tensor(dtype, 0, batch, size))
