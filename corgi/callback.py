@@ -10,12 +10,11 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from corgi._core import Array, assign
 from corgi.atomic import replaced
-from corgi.layer.base import Layer
 from corgi.schedule import Schedule as Factors
 
 if TYPE_CHECKING:
+    from corgi._core import Array
     from corgi.training import Run
 
 __all__ = [
@@ -201,7 +200,7 @@ class EarlyStopping(Callback):
         self._monitor = Monitor(self, monitor, mode, min_delta)
         self.patience, self.restore_best = patience, restore_best
         self.best_epoch: int | None = None
-        self._kept: Snapshot | None = None
+        self._kept: dict[str, Array] | None = None
 
     @property
     def best(self) -> float | None:
@@ -219,44 +218,15 @@ class EarlyStopping(Callback):
         if self._monitor.improved(run):
             self.best_epoch = run.epoch
             if self.restore_best:
-                self._kept = Snapshot(run.model)
+                self._kept = run.model.state_dict()
         elif run.epoch - (self._start - 1 if self.best_epoch is None else self.best_epoch) >= self.patience:
             run.stop(f"no better {self._monitor.name_in(run)} in {self.patience} epochs")
 
     def on_train_end(self, run: Run) -> None:
         """Go back to the best epoch."""
         if self._kept is not None and run.epoch != self.best_epoch:
-            self._kept.restore()
+            run.model.load_state_dict(self._kept)
         self._kept = None
-
-
-class Snapshot:
-    """The values of all arrays of a model, found as its parameters are. Values never change, so nothing is copied."""
-
-    def __init__(self, model: Layer) -> None:
-        self.places: list[tuple[Any, Any, Array, Array]] = []
-        self._add(model, set())
-
-    def _add(self, holder: Any, seen: set[int]) -> None:
-        seen.add(id(holder))
-        in_layer = isinstance(holder, Layer)
-        items: Any = vars(holder).items() if in_layer else holder.items() if isinstance(holder, dict) else enumerate(holder)
-        for name, value in items:
-            if in_layer and name[0] == "_":
-                continue
-            if type(value) is Array:
-                self.places.append((holder, name, value, value.detach()))
-            elif isinstance(value, Layer | list | tuple | dict) and id(value) not in seen:
-                self._add(value, seen)
-
-    def restore(self) -> None:
-        """Give the arrays their values back, and put back those that were replaced by others."""
-        for holder, name, array, values in self.places:
-            assign(array, values)
-            if isinstance(holder, Layer):
-                setattr(holder, name, array)
-            elif not isinstance(holder, tuple):
-                holder[name] = array
 
 
 class Checkpoint(Callback):

@@ -5,7 +5,7 @@ Above: users.  Below: layers, costs, optimizers; training.py, which `fit`, `eval
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array
@@ -156,16 +156,42 @@ class Model(Layer):
         self._output = None
         return float(loss.item())
 
-    def update(self) -> None:
+    def update(self, closure: Callable[[], Any] | None = None) -> None:
         """Let the optimizer give every parameter new values, and clear the gradients.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            ``closure()`` calls `forward` and returns what `backward` returns. Optimizers such as `LBFGS` call it more than
+            once in a step, others once.
 
         Raises
         ------
         ValueError
             Without an optimizer.
+        TypeError
+            If the optimizer needs a closure, and there is none.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> x, y = corgi.linspace(0, 1, 8).reshape(8, 1), corgi.linspace(1, 3, 8).reshape(8, 1)
+        >>> model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.LBFGS(), corgi.cost.mse)
+        >>> def closure():
+        ...     model.forward(x)
+        ...     return model.backward(y)
+        >>> model.update(closure)
+        >>> round(model.layers[0].weight.item(), 6)
+        2.0
         """
         if self.optimizer is None:
             raise ValueError("Model.update: expected a model with an optimizer; pass one: Model(layers, optimizer, cost)")
+        if closure is not None and getattr(self.optimizer, "needs_closure", False):
+            step: Any = self.optimizer.step  # which takes more than that of others
+            step(self.parameters(), closure)
+            return
+        if closure is not None:
+            closure()
         self.optimizer.step(self.parameters())
 
     def fit(
