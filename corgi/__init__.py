@@ -154,6 +154,7 @@ __all__ = [
     "broadcast_to",
     "callback",
     "check_gradient",
+    "checkpoint",
     "concatenate",
     "conv",
     "conv_transpose",
@@ -269,12 +270,12 @@ __all__ += [  # noqa: RUF022
 # ---- end of pointwise ops
 
 if _t.TYPE_CHECKING:
-    from corgi import callback, data, metric
+    from corgi import callback, checkpoint, data, metric
 else:
 
     def __getattr__(name):
         """Modules that many programs do without are imported at the first use."""
-        if name in ("callback", "data", "metric"):
+        if name in ("callback", "checkpoint", "data", "metric"):
             return _import_module(f"corgi.{name}")
         raise AttributeError(f"module 'corgi' has no attribute {name!r}")
 

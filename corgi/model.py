@@ -12,9 +12,10 @@ from corgi._core import Array
 from corgi.layer.base import Layer
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
-    from corgi._typing import Activation, Cost, DTypeLike, Seed
+    from corgi._typing import Activation, Cost, DTypeLike, Seed, Stateful
     from corgi.callback import Callback
     from corgi.history import History
     from corgi.optimizer import Optimizer
@@ -356,6 +357,103 @@ class Model(Layer):
         from corgi import training
 
         return training.predict(self, x, batch_size=batch_size)
+
+    def save(
+        self, path: str | os.PathLike[str], *, weights_only: bool = False, extra: Any = None, **parts: Stateful
+    ) -> None:
+        """Write all that is needed to go on with the training exactly to one safetensors file, whole or not at all.
+
+        That is the arrays of the model (parameters and statistics), the state of the optimizer with its schedule, and those
+        of the package's random generator and of generators that layers have of their own. A crash or a full disk leaves the
+        file that was there. Needs the package safetensors.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        weights_only : bool
+            Whether to write the arrays of the model alone, as a file of weights.
+        extra : optional
+            Numbers, strings, None, lists, dicts and arrays of one's own, which `load` gives back.
+        **parts : objects with state_dict() and load_state_dict(state)
+            Also to be saved, under their names: ``loader=loader``, ``average=average``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; one that was there stays.
+        ModuleNotFoundError
+            If the package safetensors is not installed.
+        TypeError, ValueError
+            If something cannot be saved.
+
+        See Also
+        --------
+        corgi.callback.Checkpoint : saves a training by `fit`, and goes on with it.
+        corgi.checkpoint.save_weights : writes weights under other names.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import corgi
+        >>> x, y = corgi.arange(6.0).reshape(6, 1), corgi.arange(6.0).reshape(6, 1)
+        >>> model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.Adam(), corgi.cost.mse)
+        >>> loader = corgi.data.Loader((x, y), 2, shuffle=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "run.safetensors")
+        ...     for inputs, targets in loader:
+        ...         model.forward(inputs)
+        ...         loss = model.backward(targets)
+        ...         model.update()
+        ...         model.save(path, loader=loader, extra={"loss": loss})
+        ...     model.load(path, loader=loader) == {"loss": loss}
+        True
+        """
+        from corgi import checkpoint
+
+        checkpoint.save(self, path, weights_only=weights_only, extra=extra, parts=parts)
+
+    def load(self, path: str | os.PathLike[str], *, weights_only: bool = False, **parts: Stateful) -> Any:
+        """Take over what `save` wrote, in a model that was made in the same way: it goes on as the saved one, bit for bit.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        weights_only : bool
+            Whether to load the arrays of the model alone, of a file of weights or of one with more.
+        **parts : objects with state_dict() and load_state_dict(state)
+            That were saved under these names, and take over their states. Others in the file are left alone.
+
+        Returns
+        -------
+        object
+            The `extra` of `save`; its tuples have become lists, and NumPy's arrays and numbers Arrays and Python's.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ModuleNotFoundError
+            If the package safetensors is not installed.
+        ValueError
+            If it is no such file, or not one of such a model, optimizer, and such parts; then nothing has changed.
+        TypeError
+            If a part is no such object.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import corgi
+        >>> first, second = (corgi.Model([corgi.layer.Dense(2, 1)], corgi.optimizer.Adam()) for _ in range(2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "run.safetensors")
+        ...     first.save(path)
+        ...     second.load(path)
+        >>> (first([[1.0, 2.0]]) == second([[1.0, 2.0]])).item()
+        True
+        """
+        from corgi import checkpoint
+
+        return checkpoint.load(self, path, weights_only=weights_only, parts=parts)
 
     def summary(self, input_shape: int | Sequence[int] | None = None, dtype: DTypeLike | None = None) -> Summary:
         """A table of the layers: path, type, output shape, parameters and their bytes.

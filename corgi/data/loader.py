@@ -147,7 +147,7 @@ class Loader:
             place = Place(place.epoch + (place.before is not None), 0, None)
         self._resumed = False
         self._place = place
-        place.before = self._generator.bit_generator.state
+        place.before = generator_state(self._generator)
         found = self._read(place.position)
         if self.transform is not None:
             key = int(self._generator.integers(2**63)) if self._random_transform else None
@@ -189,13 +189,13 @@ class Loader:
         2
         """
         place = self._place
-        before = self._generator.bit_generator.state if place.before is None else place.before
+        before = generator_state(self._generator) if place.before is None else place.before
         return {
             "epoch": place.epoch,
             "position": place.position,
             "batch_size": self.batch_size,
             "rows": self.rows,
-            "generator": _plain(before),
+            "generator": before,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -226,13 +226,7 @@ class Loader:
         last = None if rows is None else len(self)
         if not (_is_count(epoch) and _is_count(position) and (last is None or position <= last)):
             raise ValueError(f"Loader.load_state_dict: expected an epoch and a position in it, got {epoch!r}, {position!r}")
-        bits = self._generator.bit_generator
-        kept = bits.state
-        try:
-            bits.state = random_state
-        except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
-            bits.state = kept
-            raise ValueError(f"Loader.load_state_dict: expected the state of a {type(bits).__name__}: {error}") from error
+        set_generator(self._generator, random_state, "Loader.load_state_dict")
         self._place = Place(epoch, position, None)
         self._resumed = True
 
@@ -337,6 +331,32 @@ def _has_rng(transform: Callable[..., Any]) -> bool:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def generator_state(generator: np.random.Generator) -> dict[str, Any]:
+    """The state of a generator in numbers, strings, lists and dicts, as JSON can hold them."""
+    plain: dict[str, Any] = _plain(generator.bit_generator.state)
+    return plain
+
+
+def set_generator(generator: np.random.Generator, state: Any, op: str) -> None:
+    """Bring a generator to a saved state; if it is none, the generator stays as it is."""
+    bits: Any = generator.bit_generator
+    kept = bits.state
+    try:
+        bits.state = state
+        _require_places(bits)
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        bits.state = kept
+        raise ValueError(f"{op}: expected the state of a {type(bits).__name__}: {error}") from error
+
+
+def _require_places(bits: Any) -> None:
+    """Check the places in the buffers of generators, which NumPy takes as they come."""
+    state = bits.state
+    for holder, name, last in ((state["state"], "pos", 624), (state, "buffer_pos", 4)):
+        if isinstance(holder, dict) and name in holder and not 0 <= holder[name] <= last:
+            raise ValueError(f"expected {name} from 0 to {last}, got {holder[name]}")
 
 
 def _plain(state: Any) -> Any:
