@@ -270,7 +270,7 @@ class EarlyStopping(Callback):
         epoch = None if epoch is None else whole(epoch, op, "best_epoch", least=0)
         start = whole(state.get("start"), op, "start", least=0)
         if kept is not None and self._model is not None:
-            self._model._matched(kept, True, op)
+            self._model._matched(kept, True, f"{op}: ")
         self._monitor.best, self.best_epoch, self._start, self._kept = best, epoch, start, kept
 
 
@@ -370,7 +370,12 @@ class Checkpoint(Callback):
             self._write(run, {})
 
     def _write(self, run: Run, figures: dict[str, float]) -> None:
-        path = self.path.format(epoch=run.epoch, step=run.step, **figures)
+        fields = {"epoch": run.epoch, "step": run.step, **figures}
+        try:
+            path = self.path.format(**fields)
+        except (LookupError, ValueError) as error:
+            known = ", ".join(fields)
+            raise ValueError(f"Checkpoint: expected fields among {known} in the path, got {self.path!r}") from error
         if self.save is None:
             run.model.save(path, training=run)
             return

@@ -124,7 +124,7 @@ def load_weights(layer: Layer, path: Path, *, names: Names = None, strict: bool 
     """
     weights = read(path, "load_weights", names).weights
     with reasons("load_weights", path):
-        matched = layer._matched(weights, strict, "load_weights")
+        matched = layer._matched(weights, strict)
     _assign(matched)
 
 
@@ -234,7 +234,7 @@ def load(model: Model, path: Path, *, weights_only: bool, parts: Mapping[str, St
     if not weights_only:
         return restore(saved, model, parts, op)
     with reasons(op, path):
-        matched = model._matched(saved.weights, True, op)
+        matched = model._matched(saved.weights, True)
     _assign(matched)
     return None if saved.rest is None else saved.rest["extra"]
 
@@ -243,7 +243,7 @@ def restore(saved: Saved, model: Model, parts: Mapping[str, Stateful], op: str) 
     """Bring a model and other objects to a saved state, all or none of them; returns the extra data."""
     with reasons(op, saved.path):
         rest = _rest(saved)
-        matched = model._matched(saved.weights, True, op)
+        matched = model._matched(saved.weights, True, exact=True)
         generators = _generators(model)
         if set(generators) != set(rest["random"]):
             raise ValueError(f"expected the state of the generators {list(generators)}, got {list(rest['random'])}")
@@ -324,7 +324,7 @@ def reasons(op: str, path: Path) -> Iterator[None]:
     """Errors that come of what a file holds name the file."""
     try:
         yield
-    except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
+    except (TypeError, ValueError, LookupError, OverflowError, RecursionError, MemoryError) as error:
         reason = f"{type(error).__name__} {error}" if isinstance(error, LookupError) else str(error)
         raise ValueError(f"{op}: expected a checkpoint that fits, got {os.fspath(path)!r}: {reason}") from error
 

@@ -64,7 +64,7 @@ class Crash(Callback):
 
 def augmented(batch, rng):
     x, y = batch
-    return x + rng.normal(0.0, 0.01, x.shape), y
+    return x + rng.normal(0.0, 0.01, x.shape).astype(x.dtype), y
 
 
 def train(path=None, *, every_steps=None, crash=None, sleep=0.0, own_loader=False, seed=0, dtype="float64", epochs=EPOCHS):

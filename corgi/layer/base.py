@@ -14,6 +14,8 @@ from corgi._core import Array, array, assign, find
 if TYPE_CHECKING:
     from typing import Self
 
+    import numpy as np
+
     from corgi._typing import ArrayLike, Pair
 
 
@@ -179,13 +181,15 @@ class Layer:
         Array([[ True,  True]], dtype=bool)
         >>> second.load_state_dict({"bias": [1.0]}, strict=False)
         """
-        for target, values in self._matched(state, strict, f"{type(self).__name__}.load_state_dict"):
+        for target, values in self._matched(state, strict, f"{type(self).__name__}.load_state_dict: "):
             assign(target, values)
 
-    def _matched(self, state: Mapping[str, ArrayLike], strict: bool, op: str) -> list[tuple[Array, Array]]:
-        """The arrays with their new values, all checked."""
+    def _matched(
+        self, state: Mapping[str, ArrayLike], strict: bool, prefix: str = "", exact: bool = False
+    ) -> list[tuple[Array, Array]]:
+        """The arrays with their new values, all checked; `exact` if they must have the dtypes too, `prefix` for messages."""
         if not isinstance(state, Mapping):
-            raise TypeError(f"{op}: expected a dict of arrays, got {type(state).__name__}")
+            raise TypeError(f"{prefix}expected a dict of arrays, got {type(state).__name__}")
         own = self._named("arrays")
         common = [name for name in own if name in state]
         given = {name: array(state[name]) for name in common}
@@ -195,13 +199,12 @@ class Layer:
             "different": [
                 f"{name} {_described(given[name])} instead of {_described(own[name])}"
                 for name in common
-                if given[name].shape != own[name].shape or not _converts(given[name], own[name])
+                if given[name].shape != own[name].shape or not _converts(given[name].dtype, own[name].dtype, exact)
             ],
         }
         if any(faults.values()):
             listed = "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)
-            hint = "" if faults["different"] else "; strict=False loads what there is"
-            raise ValueError(f"{op}: expected the arrays of this {type(self).__name__}, got others; {listed}{hint}")
+            raise ValueError(f"{prefix}expected the arrays of this {type(self).__name__}, got others; {listed}")
         return [(own[name], given[name]) for name in common]
 
     def train(self, mode: bool = True) -> Self:
@@ -253,9 +256,9 @@ def _name(place: Any) -> str:
     return str(name) if parent is None else f"{_name(parent)}.{name}"
 
 
-def _converts(given: Array, own: Array) -> bool:
-    """Whether values may take the dtype: floats that of other floats."""
-    return given.dtype == own.dtype or given.dtype.kind == own.dtype.kind == "f"
+def _converts(given: np.dtype[Any], own: np.dtype[Any], exact: bool) -> bool:
+    """Whether values may take another dtype: floats that of other floats."""
+    return given == own or (not exact and given.kind == own.kind == "f")
 
 
 def _described(value: Array) -> str:
