@@ -401,7 +401,7 @@ class Model(Layer):
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = os.path.join(folder, "run.safetensors")
         ...     for inputs, targets in loader:
-        ...         model.forward(inputs)
+        ...         _ = model.forward(inputs)
         ...         loss = model.backward(targets)
         ...         model.update()
         ...         model.save(path, loader=loader, extra={"loss": loss})

@@ -23,13 +23,13 @@ class Bar:
     shown = False
 
     def begin(self, run: Run) -> None:
-        pass
+        """Before an epoch."""
 
     def step(self, loss: float) -> None:
-        pass
+        """After a step, with the mean loss of the epoch so far."""
 
     def end(self, run: Run) -> None:
-        pass
+        """After an epoch."""
 
 
 class TqdmBar(Bar):
@@ -42,15 +42,18 @@ class TqdmBar(Bar):
         self._steps, self._drawn, self._figures = 0, time.perf_counter(), ""
 
     def begin(self, run: Run) -> None:
+        """Show the epoch's number."""
         self._bar.set_description_str(f"epoch {run.epoch + 1}/{run.epochs}", refresh=False)
 
     def step(self, loss: float) -> None:
+        """Count the step."""
         self._steps += 1
         now = time.perf_counter()
         if now - self._drawn >= 0.1:
             self._draw(f"loss {loss:.4g}{self._figures}", now)
 
     def end(self, run: Run) -> None:
+        """Show the figures of the epoch."""
         others = [f", {name} {value:.4g}" for name, value in run.figures.items() if name not in ("loss", "seconds")]
         self._figures = "".join(others)
         now = time.perf_counter()

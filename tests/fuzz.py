@@ -158,6 +158,7 @@ NOT_CALLED = {
         "bool_",
         "callback",
         "check_gradient",
+        "checkpoint",
         "config",
         "cost",
         "data",

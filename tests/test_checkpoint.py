@@ -282,6 +282,32 @@ def test_a_crash_at_any_step(every_steps, own_loader, dtype, tmp_path):
     assert train(path, **options) == whole  # once more, when nothing is left to do
 
 
+def test_the_packages_generator_for_the_order_too(tmp_path):
+    """What the loader draws with is shared with the layers."""
+
+    def run(path, crash=None):
+        corgi.seed(0)
+        model = Model([Dense(2, 2), corgi.layer.Layer()], optimizer.Adam(), cost.mse)
+        model.layers[1].forward = lambda x: x + corgi.initializer.generator().normal()
+        x = np.random.default_rng(0).normal(size=(20, 2))
+        callbacks = [
+            Checkpoint(path, every_steps=1, resume=True),
+            LambdaCallback(on_batch_end=lambda run: fail(run.step, crash)),
+        ]
+        generator = corgi.initializer.generator()
+        return model.fit(x, x, epochs=3, batch_size=3, validation=0.2, seed=generator, callbacks=callbacks)["loss"]
+
+    def fail(step, crash):
+        if step == crash:
+            raise ConnectionError
+
+    whole = run(tmp_path / "a.safetensors")
+    for crash in (1, 6, 7, 11):
+        with pytest.raises(ConnectionError):
+            run(tmp_path / f"{crash}.safetensors", crash)
+        assert run(tmp_path / f"{crash}.safetensors") == whole
+
+
 def test_more_epochs(tmp_path):
     """A training that had ended goes on when it is given more epochs."""
     train(tmp_path / "a.safetensors", epochs=2)
