@@ -1,5 +1,8 @@
 """A user's program, which CI puts through `mypy --strict`: it is checked, not run."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 import corgi
@@ -161,3 +164,30 @@ loader = corgi.data.Loader((images, labels), 32, shuffle=True, prefetch=2)
 for inputs, targets in loader:
     state = {**loader.state_dict(), "sizes": (inputs.shape, targets.shape)}
 print(f"{classifier.evaluate(loader)['loss']:.3f}")
+
+# ---- saving
+
+
+class Counted(corgi.callback.Callback):
+    count = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.count = state["count"]
+
+
+weights: dict[str, Array] = classifier.state_dict()
+classifier.load_state_dict({"bias": np.zeros(10)}, strict=False)
+running = corgi.optimizer.Average(classifier.named_parameters())
+classifier.save("run.safetensors", loader=loader, average=running, counted=Counted(), extra={"losses": [1.0], "x": weights})
+print(classifier.load("run.safetensors", loader=loader, average=running)["losses"])
+corgi.checkpoint.save_weights(classifier, "weights.safetensors", names={"layers.0": ""})
+corgi.checkpoint.load_weights(
+    classifier, "weights.safetensors", names=lambda name: None if name == "x" else f"layers.0.{name}"
+)
+print(corgi.checkpoint.read_weights("weights.safetensors")["weight"].shape)
+checkpoint = corgi.callback.Checkpoint("run.safetensors", every_steps=100, resume=True)
+classifier.optimizer = LBFGS()
+classifier.update(lambda: classifier.backward(classifier.forward(images)))
