@@ -216,6 +216,8 @@ def save(model: Model, path: Path, *, weights_only: bool, extra: Any, parts: Map
         _write(path, model.state_dict(), None, op)
         return
     optimizer = model.optimizer
+    if optimizer is not None:
+        _stateful(optimizer, "the optimizer", op)
     rest = {
         "optimizer": None if optimizer is None else optimizer.state_dict(model.named_parameters()),
         "random": {name: generator_state(found) for name, found in _generators(model).items()},
@@ -255,6 +257,7 @@ def restore(saved: Saved, model: Model, parts: Mapping[str, Stateful], op: str) 
             there, here = ("none", "one") if optimizer is not None else ("one", "none")
             raise ValueError(f"it has {there} of an optimizer, the model {here}; weights_only=True loads the weights")
         if optimizer is not None:
+            _stateful(optimizer, "the optimizer", op)
             parameters = model.named_parameters()
             bound = {name: partial(getattr(optimizer, name), parameters=parameters) for name in _METHODS}
             states.append((SimpleNamespace(**bound), rest["optimizer"]))
@@ -333,14 +336,14 @@ def reasons(op: str, path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, weights: Mapping[str, Array], rest: Any, op: str) -> None:
-    from_package = _package(op)
+    package = _package(op)
     tensors, metadata = dict(weights), None
     if rest is not None:
         tree = _encoded(rest, "", tensors, op)
         metadata = {"corgi": json.dumps({"version": VERSION} | tree, allow_nan=False)}
     values = {name: tensor.numpy() for name, tensor in tensors.items()}
     values = {name: value if value.flags.c_contiguous else value.copy() for name, value in values.items()}
-    content = from_package.numpy.save(values, metadata)
+    content = package.numpy.save(values, metadata)
     with replaced(path) as name, open(name, "wb") as file:
         file.write(content)
 

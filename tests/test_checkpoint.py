@@ -150,6 +150,18 @@ def test_wrong_parts(tmp_path):
         model.load(tmp_path / "none.safetensors")
 
 
+def test_optimizers_of_another_make(tmp_path):
+    class Other:
+        def step(self, parameters):
+            pass
+
+    path, model = tmp_path / "a.safetensors", network(rule=Other)
+    with pytest.raises(TypeError, match="expected an object with load_state_dict for the optimizer, got Other"):
+        model.save(path)
+    model.save(path, weights_only=True)
+    model.load(path, weights_only=True)
+
+
 def test_weights_alone(tmp_path):
     full, alone, model = tmp_path / "full.safetensors", tmp_path / "alone.safetensors", steps(network())
     model.save(full, extra=5)
