@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from corgi.atomic import replaced
-from corgi.optimizer.checks import whole
+from corgi.optimizer.checks import mapping, whole
 from corgi.schedule import Schedule as Factors
 
 if TYPE_CHECKING:
@@ -266,9 +266,10 @@ class EarlyStopping(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         op = "EarlyStopping.load_state_dict"
-        best, epoch, kept = self._monitor.checked(state.get("best")), state.get("best_epoch"), state.get("kept")
+        given = mapping(state, op)
+        best, epoch, kept = self._monitor.checked(given.get("best")), given.get("best_epoch"), given.get("kept")
         epoch = None if epoch is None else whole(epoch, op, "best_epoch", least=0)
-        start = whole(state.get("start"), op, "start", least=0)
+        start = whole(given.get("start"), op, "start", least=0)
         if kept is not None and self._model is not None:
             self._model._matched(kept, True, f"{op}: ")
         self._monitor.best, self.best_epoch, self._start, self._kept = best, epoch, start, kept
@@ -388,7 +389,7 @@ class Checkpoint(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        self._monitor.best = self._monitor.checked(state.get("best"))
+        self._monitor.best = self._monitor.checked(mapping(state, "Checkpoint.load_state_dict").get("best"))
 
 
 class Schedule(Callback):
@@ -564,9 +565,11 @@ class CSVLogger(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave, if the file is still there; else a new one begins."""
-        names, size = state.get("names"), whole(state.get("size"), "CSVLogger.load_state_dict", "size", least=0)
+        op = "CSVLogger.load_state_dict"
+        given = mapping(state, op)
+        names, size = given.get("names"), whole(given.get("size"), op, "size", least=0)
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-            raise TypeError("CSVLogger.load_state_dict: expected a list of names")
+            raise TypeError(f"{op}: expected a list of names, got {type(names).__name__}")
         there = names is not None and os.path.exists(self.path) and os.path.getsize(self.path) >= size
         self._names, self._size = (names, size) if there else (None, None)
 

@@ -156,7 +156,7 @@ def test_optimizers_of_another_make(tmp_path):
             pass
 
     path, model = tmp_path / "a.safetensors", network(rule=Other)
-    with pytest.raises(TypeError, match="expected an object with load_state_dict for the optimizer, got Other"):
+    with pytest.raises(TypeError, match="state_dict and load_state_dict for the optimizer, got Other"):
         model.save(path)
     model.save(path, weights_only=True)
     model.load(path, weights_only=True)
@@ -476,6 +476,7 @@ def test_metrics_within_an_epoch(tmp_path):
         (LambdaCallback(), {"a": 1}),
         (CSVLogger("x"), {"names": 3, "size": 3}),
         (Checkpoint("x"), {"best": []}),
+        *[(kind, wrong) for kind in (EarlyStopping(), CSVLogger("x"), Checkpoint("x")) for wrong in (None, 1.5, [1])],
     ],
     ids=str,
 )
