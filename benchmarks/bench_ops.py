@@ -37,6 +37,10 @@ def images(n):
     return max(1, n // 2048), 8, 16, 16
 
 
+def channels(n):
+    return (8,)
+
+
 def filters(n):
     return 16, 8, 3, 3
 
@@ -89,6 +93,7 @@ OTHERS = {
     "array_equal": Op(corgi.array_equal, (vector,) * 2, differentiable=False),
     "astype": Op(lambda x: corgi.astype(x, "float32" if x.dtype == np.float64 else "float64")),
     "avg_pool": Op(lambda x: corgi.avg_pool(x, 2), (images,)),
+    "batch_norm": Op(corgi.batch_norm, (images, channels, channels)),
     "broadcast_to": Op(lambda x: corgi.broadcast_to(x, (2, *x.shape))),
     "concatenate": Op(lambda x, y: corgi.concatenate([x, y]), (vector,) * 2),
     "conv": Op(lambda x, f: corgi.conv(x, f, padding=1), (images, filters)),
@@ -98,11 +103,14 @@ OTHERS = {
     "dense": Op(lambda x, w, b: corgi.dense(x, w, b, "relu"), (matrix, matrix, row)),
     "diagonal": Op(corgi.diagonal, (matrix,)),
     "dot": Op(corgi.dot, (vector,) * 2),
+    "dropout": Op(lambda x: corgi.dropout(x, 0.5, seed=1)),
     "einsum": Op(lambda x, y: corgi.einsum("ij,kj->ik", x, y), (matrix, matrix)),
     "expand_dims": Op(lambda x: corgi.expand_dims(x, 0)),
     "flip": Op(corgi.flip),
     "getitem": Op(lambda x: x[::2]),
+    "group_norm": Op(lambda x, w, b: corgi.group_norm(x, 2, w, b), (images, channels, channels)),
     "isclose": Op(corgi.isclose, (vector,) * 2, differentiable=False),
+    "layer_norm": Op(corgi.layer_norm, (matrix, row, row)),
     "log_softmax": Op(corgi.log_softmax, (rows,)),
     "logsumexp": Op(lambda x: corgi.logsumexp(x, -1), (rows,)),
     "matmul": Op(corgi.matmul, (matrix, matrix)),
@@ -119,8 +127,10 @@ OTHERS = {
     "ravel": Op(corgi.ravel, (matrix,)),
     "repeat": Op(lambda x: corgi.repeat(x, 2)),
     "reshape": Op(lambda x: corgi.reshape(x, (1, -1))),
+    "rms_norm": Op(corgi.rms_norm, (matrix, row)),
     "roll": Op(lambda x: corgi.roll(x, 1)),
     "round": Op(corgi.round),
+    "scaled_dot_product_attention": Op(corgi.scaled_dot_product_attention, (matrix,) * 3),
     "softmax": Op(corgi.softmax, (rows,)),
     "softmax_cross_entropy": Op(lambda x: corgi.softmax_cross_entropy(x, classes(x)), (rows,)),
     "sort": Op(corgi.sort),

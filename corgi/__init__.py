@@ -27,6 +27,7 @@ import numpy as _np
 from corgi import activation, cost, initializer, layer, optimizer, schedule
 from corgi._core import (
     Array,
+    GraphGrowthWarning,
     all,
     any,
     arange,
@@ -36,6 +37,7 @@ from corgi._core import (
     assign,
     astype,
     avg_pool,
+    batch_norm,
     broadcast_to,
     concatenate,
     conv,
@@ -48,6 +50,8 @@ from corgi._core import (
     full,
     full_like,
     get_default_dtype,
+    group_norm,
+    layer_norm,
     linspace,
     log_softmax,
     logsumexp,
@@ -66,6 +70,8 @@ from corgi._core import (
     pointwise_table,
     prod,
     reshape,
+    rms_norm,
+    scaled_dot_product_attention,
     set_default_dtype,
     softmax,
     softmax_cross_entropy,
@@ -127,12 +133,14 @@ from corgi.functional import (
     vjp,
 )
 from corgi.initializer import seed
+from corgi.layer.dropout import dropout
 from corgi.minimization import minimize
 from corgi.model import Model
 
 __all__ = [
     "Array",
     "Fit",
+    "GraphGrowthWarning",
     "Model",
     "abs",
     "activation",
@@ -149,6 +157,7 @@ __all__ = [
     "assign",
     "astype",
     "avg_pool",
+    "batch_norm",
     "blas_backend",
     "bool_",
     "broadcast_to",
@@ -163,10 +172,12 @@ __all__ = [
     "cumsum",
     "curve_fit",
     "data",
+    "debug",
     "default_dtype",
     "dense",
     "diagonal",
     "dot",
+    "dropout",
     "einsum",
     "expand_dims",
     "eye",
@@ -178,6 +189,7 @@ __all__ = [
     "get_default_dtype",
     "get_num_threads",
     "grad",
+    "group_norm",
     "hessian",
     "hvp",
     "initializer",
@@ -186,6 +198,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "layer",
+    "layer_norm",
     "least_squares",
     "linspace",
     "log_softmax",
@@ -215,8 +228,10 @@ __all__ = [
     "ravel",
     "repeat",
     "reshape",
+    "rms_norm",
     "roll",
     "round",
+    "scaled_dot_product_attention",
     "schedule",
     "seed",
     "set_default_dtype",
@@ -240,6 +255,7 @@ __all__ = [
     "triu",
     "value_and_grad",
     "var",
+    "viz",
     "vjp",
     "where",
     "zeros",
@@ -270,12 +286,12 @@ __all__ += [  # noqa: RUF022
 # ---- end of pointwise ops
 
 if _t.TYPE_CHECKING:
-    from corgi import callback, checkpoint, data, metric
+    from corgi import callback, checkpoint, data, debug, metric, viz
 else:
 
     def __getattr__(name):
         """Modules that many programs do without are imported at the first use."""
-        if name in ("callback", "checkpoint", "data", "metric"):
+        if name in ("callback", "checkpoint", "data", "debug", "metric", "viz"):
             return _import_module(f"corgi.{name}")
         raise AttributeError(f"module 'corgi' has no attribute {name!r}")
 

@@ -1,29 +1,29 @@
 """Model: layers in a row, with the optimizer and the cost that train them.
 
-Above: users.  Below: layers, costs, optimizers; training.py, which `fit`, `evaluate` and `predict` hand over to.
+Above: users.  Below: `Sequential`, costs, optimizers; training.py, which `fit`, `evaluate` and `predict` hand over to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array
-from corgi.layer.base import Layer
+from corgi.layer.container import Sequential, indented, shown
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from corgi._typing import Activation, Cost, DTypeLike, Seed, Stateful
     from corgi.callback import Callback
     from corgi.history import History
+    from corgi.layer import Layer
     from corgi.optimizer import Optimizer
     from corgi.summary import Summary
 
 
-class Model(Layer):
-    """Layers in a row, trained by an optimizer against a cost. A model is a layer itself.
+class Model(Sequential):
+    """Layers in a row, trained by an optimizer against a cost: a `Sequential`, and so a layer itself.
 
     Parameters
     ----------
@@ -62,12 +62,7 @@ class Model(Layer):
     def __init__(
         self, layers: Layer | Iterable[Activation], optimizer: Optimizer | None = None, cost: Cost | None = None
     ) -> None:
-        if not isinstance(layers, Layer) and not isinstance(layers, Iterable):
-            raise TypeError(f"Model: expected layers, got {type(layers).__name__}")
-        self.layers: list[Any] = [layers] if isinstance(layers, Layer) else list(layers)
-        for position, layer in enumerate(self.layers, 1):
-            if not callable(layer):
-                raise TypeError(f"Model: expected layers or functions, got {type(layer).__name__} as layer {position}")
+        super().__init__(layers)
         if isinstance(optimizer, type):
             raise TypeError(f"Model: expected an optimizer, got the class {optimizer.__name__}; call it")
         if optimizer is not None and not hasattr(optimizer, "step"):
@@ -93,32 +88,13 @@ class Model(Layer):
         Raises
         ------
         Exception
-            What a layer raises. ValueError, TypeError and IndexError name the layer in the message, others in a note.
+            What a layer raises. ValueError, TypeError and IndexError name the layer, and the line of the program that called
+            it, in the message, others in a note.
         """
-        position = 0
-        output: Array = x
-        try:
-            for layer in self.layers:
-                output = layer(output)
-                position += 1
-        except Exception as error:
-            if type(error) not in (ValueError, TypeError, IndexError):
-                error.add_note(f"in {self._place(position)}")
-                raise
-            raise type(error)(self._located(position, str(error))) from error
+        output = super().forward(x)
         if self.cost is not None:  # else no backward can come, and the output would keep the graph alive
             self._output = output
         return output
-
-    def _place(self, position: int) -> str:
-        layer = self.layers[position]
-        return f"{type(self).__name__} > layer {position + 1} ({getattr(layer, '__name__', type(layer).__name__)})"
-
-    def _located(self, position: int, message: str) -> str:
-        """A layer's error message with the layer's place in front, which continues in that of a model inside the model."""
-        inner = type(self.layers[position]).__name__
-        nested = message.startswith(f"{inner} > layer ")
-        return self._place(position) + (message[len(inner) :] if nested else f": {message}")
 
     def backward(self, target: Any) -> float:
         """Differentiate the cost of the last output, by every parameter.
@@ -490,14 +466,9 @@ class Model(Layer):
         return summary(self, input_shape, dtype)
 
     def __repr__(self) -> str:
-        parts = [_text(layer) for layer in self.layers]
-        parts += [f"{name}={_text(value)}" for name in ("optimizer", "cost") if (value := getattr(self, name)) is not None]
-        lines = [f"    {part},".replace("\n", "\n    ") for part in parts]
-        return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+        parts = [shown(layer) for layer in self.layers]
+        parts += [f"{name}={shown(value)}" for name in ("optimizer", "cost") if (value := getattr(self, name)) is not None]
+        return indented(type(self).__name__, parts)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_output": None}
-
-
-def _text(value: Any) -> str:
-    return getattr(value, "__name__", None) or repr(value)

@@ -25,6 +25,7 @@ from corgi.data.loader import Loader, generator_state, own_generator, set_genera
 from corgi.data.source import builder
 from corgi.history import History
 from corgi.layer.base import size as checked_size
+from corgi.location import warn
 from corgi.metric import Metric, collected
 from corgi.optimizer.checks import mapping, whole
 from corgi.progress import Bar, progress_bar
@@ -48,6 +49,8 @@ class Run:
         Of the complete epochs.
     epoch, epochs : int
         The epoch's number, from 0, and that at which the training ends.
+    first_epoch : int
+        The number that the first epoch had.
     step : int
         How many updates the parameters have had in this training.
     loss : float
@@ -81,6 +84,7 @@ class Run:
     ) -> None:
         self.model, self.history = model, History()
         self.epoch, self.epochs = epoch, epochs
+        self.first_epoch = epoch
         self.step = 0
         self.loss = math.nan
         self.figures: dict[str, float] = {}
@@ -276,6 +280,7 @@ def _train(run: Run, called: dict[str, list[Callback]], bar: Bar, interruption: 
     forward, backward, update, measures = model.forward, model.backward, model.update, run._measures
     begun = isinstance(loader, Loader) and loader.position > 0
     total, rows = run._total, run._rows
+    unused = model.named_parameters() if run.epoch == run.first_epoch and not rows else {}
     if not rows:
         for measure in measures.values():
             measure.reset()
@@ -295,6 +300,8 @@ def _train(run: Run, called: dict[str, list[Callback]], bar: Bar, interruption: 
                 _clear(model)
                 interruption.wait = False
                 return None
+            if unused:
+                unused = {name: parameter for name, parameter in unused.items() if parameter.gradient is None}
             if again is None:
                 update()
             else:
@@ -323,6 +330,8 @@ def _train(run: Run, called: dict[str, list[Callback]], bar: Bar, interruption: 
         if begun:  # at the end of its epoch
             return None
         raise ValueError(f"fit: expected at least one row, got none in epoch {run.epoch}; an iterator can be read only once")
+    if unused:
+        _warn_of_unused(list(unused))
     return {"loss": total / rows, **{name: measure.result() for name, measure in measures.items()}}
 
 
@@ -511,6 +520,15 @@ def _not_finite(run: Run, loss: float) -> bool:
     if run._stop_on_nan:
         run.stop(f"loss {loss} in epoch {run.epoch}")
     return run._stop_on_nan
+
+
+def _warn_of_unused(names: list[str]) -> None:
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    warn(
+        f"fit: no gradient has reached {shown} in the first epoch: nothing that was computed with them is part of the loss; "
+        "call untracked() on parameters that are not to be trained",
+        UserWarning,
+    )
 
 
 def _listed(callbacks: Callback | Iterable[Callback]) -> list[Callback]:

@@ -319,6 +319,8 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
                 w.grads[k] = NULL
             if n.vjp != NULL and w.wanted[k] & 1:
                 n.vjp(&w, n, g)
+                if watching:
+                    show_cotangents(&w, n, g)
             g = None
         if targets is None:  # only now, so that a pass that fails leaves no gradients behind
             for k in range(w.count):
@@ -460,17 +462,23 @@ cdef Array differentiable_alias(Array x):
     cdef Array out = wrap_shared(x.t)
     cdef Node *n = node_new(pass_vjp, b"identity", 1, x.t)
     connect(n, 0, x)
-    publish(out, n)
+    publish_of(out, n, x, None, None)
     return out
 
 
 cdef int replay(Walk *w, Node *n, Array g, object reference, tuple inputs) except -1:
-    """The vjp of a fused op as a recorded computation: differentiate its reference, a composite of other ops."""
+    """The vjp of a fused op by way of its reference, a composite of other ops: recorded, if the pass is."""
+    global recording
     cdef list stops = [differentiable_alias(x) if type(x) is Array else x for x in inputs]
-    output = reference(*stops)
+    cdef bint was_recording = recording
+    recording = True
+    try:
+        output = reference(*stops)
+    finally:
+        recording = was_recording
     cdef int i
     cdef list targets = [i for i in range(n.n_inputs) if n.inputs[i] != NULL]
-    gradients = walk_back([output], [g], [stops[i] for i in targets], True, True)
+    gradients = walk_back([output], [g], [stops[i] for i in targets], w.create_graph, True)
     for i, gradient in zip(targets, gradients):
         if gradient is not None and wants(w, n, i):
             send(w, n, i, gradient)

@@ -111,5 +111,7 @@ cdef Array custom(name, forward, backward, tuple arrays):
         connect(n, i, x)
     # The values as they are now: the handles may be given others before the backward pass.
     set_context(n, (name, backward, [wrap_shared((<Array> a).t) for a in arrays]))
-    publish(out, n)
+    own_node(out, n)
+    if watching:
+        show_result(out, n, list(arrays))
     return out

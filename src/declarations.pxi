@@ -29,7 +29,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void *out
         void *state[3]
         int64_t step
-        double rate, weight_decay, momentum, beta1, beta2, rho, epsilon, initial
+        double rate, weight_decay, momentum, beta1, beta2, rho, epsilon, initial, correction1, correction2
     ctypedef struct Convolution:
         int which "pass"
         const Window *window
@@ -41,6 +41,20 @@ cdef extern from "kernels/kernels.h" nogil:
         const void *y
         const void *bias
         void *db
+    ctypedef struct Norm:
+        isize images, channels, span, groups
+        bint centred
+        double eps
+        const void *x
+        const void *weight
+        const void *bias
+        void *out
+        void *moments
+        const void *g
+        void *dx
+        void *dweight
+        void *dbias
+        double *space
     ctypedef struct Kernels:
         const char *level
         pointwise_fn forward[1][4]
@@ -63,7 +77,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k,
                      isize inner_bytes) noexcept nogil
         void (*take_add[4])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,
-                            isize inner) noexcept nogil
+                            isize inner, bint more) noexcept nogil
         isize (*conv_space[4])(const Convolution *c) noexcept nogil
         void (*conv[4])(const Convolution *c, void *space, isize bytes) noexcept nogil
         void (*window_sum[4])(const Window *w, const void *x, void *y, isize planes) noexcept nogil
@@ -76,6 +90,10 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*bias_act[4])(void *z, const void *bias, isize rows, isize n, int activation) noexcept nogil
         void (*bias_act_vjp[4])(const void *g, const void *y, void *dz, void *db, isize rows, isize n,
                                 int activation) noexcept nogil
+        void (*dropout[4])(isize n, const void *x, void *out, uint64_t key, uint32_t threshold, double scale) noexcept nogil
+        isize (*norm_space)(const Norm *n) noexcept nogil
+        void (*norm[4])(const Norm *n) noexcept nogil
+        void (*norm_vjp[4])(const Norm *n) noexcept nogil
         void (*softmax_cross_entropy[4])(const void *logits, const int64_t *label, const void *target,
                                          const void *weight, double smoothing, double *total, void *row_loss, void *probabilities,
                                          isize rows, isize n) noexcept nogil
@@ -83,6 +101,7 @@ cdef extern from "kernels/kernels.h" nogil:
                                              const void *weight, double smoothing, double scale, void *dx, isize rows,
                                              isize n) noexcept nogil
         void (*update[4])(const Update *u) noexcept nogil
+        void (*update_rows[4])(const Update *u, isize rows, isize width, const int64_t *index, bint clear) noexcept nogil
         double (*sum_squares[4])(isize n, const void *x, double scale) noexcept nogil
     const Kernels *kernels
 
@@ -147,6 +166,23 @@ cdef extern from "runtime/apply.h" nogil:
                      bint heavy)
     void tensor_copy(const Tensor *t, const Tensor *to)
     void tensor_copy_out(const Tensor *t, void *out)
+
+cdef extern from "runtime/attention.h" nogil:
+    ctypedef struct Attention:
+        const Tensor *q
+        const Tensor *k
+        const Tensor *v
+        const Tensor *mask
+        const Tensor *out
+        const Tensor *lse
+        const Tensor *g
+        const Tensor *dq
+        const Tensor *dk
+        const Tensor *dv
+        bint causal
+        double scale
+    isize attention_space(Attention *a)
+    void attention(const Attention *a, void *space)
 
 cdef extern from "runtime/threads.h" nogil:
     int get_num_threads()

@@ -50,17 +50,20 @@ cdef struct Walk:
 
 cdef Node *free_nodes = NULL
 cdef isize n_free_nodes = 0
+cdef isize n_nodes = 0      # in memory, the free ones too
+cdef isize n_leaves = 0     # nodes alive that have no inputs
 cdef Node *doomed = NULL
 cdef bint freeing = False
 cdef Walk *walks = NULL
 cdef uint64_t last_walk = 0
+cdef int watching = 0       # threads that watch what is recorded, see inspect.pxi
 
 
 # ---- nodes
 
 cdef inline Node *node_new(vjp_fn vjp, const char *name, int n_inputs, const Tensor *out) except NULL:
     """A node with one reference and no inputs; its shape is that of `out`."""
-    global free_nodes, n_free_nodes
+    global free_nodes, n_free_nodes, n_nodes, n_leaves
     cdef Node *n = free_nodes
     if n != NULL:
         free_nodes = n.next
@@ -69,6 +72,7 @@ cdef inline Node *node_new(vjp_fn vjp, const char *name, int n_inputs, const Ten
         n = <Node *> malloc(sizeof(Node))
         if n == NULL:
             raise MemoryError("graph: not enough memory for a node")
+        n_nodes += 1
     n.refs, n.handles = 1, 0
     n.vjp, n.name = vjp, name
     n.n_inputs = n_inputs
@@ -84,6 +88,7 @@ cdef inline Node *node_new(vjp_fn vjp, const char *name, int n_inputs, const Ten
         n.inputs = <Node **> malloc(n_inputs * sizeof(Node *))
         if n.inputs == NULL:
             n.n_inputs = 0
+            n_leaves += 1
             n.inputs = n.inline_inputs
             node_release(n)
             raise MemoryError("graph: not enough memory for a node")
@@ -103,7 +108,7 @@ cdef inline void node_release(Node *n) noexcept:
 
 cdef void free_doomed() noexcept:
     """Free nodes one after the other: a chain of a million must not need a deep stack."""
-    global doomed, freeing, free_nodes, n_free_nodes
+    global doomed, freeing, free_nodes, n_free_nodes, n_nodes, n_leaves
     cdef Node *n
     cdef Node *p
     cdef int i
@@ -114,6 +119,8 @@ cdef void free_doomed() noexcept:
         for i in range(4):
             if n.saved[i] != NULL:
                 tensor_release(n.saved[i])
+        if n.n_inputs == 0:
+            n_leaves -= 1
         for i in range(n.n_inputs):
             p = n.inputs[i]
             if p != NULL:
@@ -133,6 +140,7 @@ cdef void free_doomed() noexcept:
             n_free_nodes += 1
         else:
             free(n)
+            n_nodes -= 1
     freeing = False
 
 
@@ -154,10 +162,12 @@ cdef inline void node_drop_handle(Node *n) noexcept:
 
 cdef Node *leaf_node(Array a) except NULL:
     """The array's node, made if it has none; one without tracked inputs is a leaf too."""
+    global n_leaves
     cdef Node *n
     cdef int i
     if a.node == NULL:
         n = node_new(NULL, b"leaf", 0, a.t)
+        n_leaves += 1
         n.keeps = True
         attach(a, n)
         n.refs -= 1
@@ -187,11 +197,26 @@ cdef inline void save(Node *n, int i, Array x) noexcept:
     n.saved[i] = x.t
 
 
-cdef inline void publish(Array out, Node *n) noexcept:
-    """Make n, with its one reference, the node of the result."""
+cdef inline void own_node(Array out, Node *n) noexcept:
     n.handles = 1
     out.node = n
     out.tracks = True
+
+
+cdef inline int publish(Array out, Node *n) except -1:
+    """Make n, with its one reference, the node of the result."""
+    own_node(out, n)
+    if watching:
+        show_result(out, n, saved_operands(n))
+    return 0
+
+
+cdef inline int publish_of(Array out, Node *n, Array x0, Array x1, Array x2) except -1:
+    """publish() for an op that need not save its operands, None where it has fewer."""
+    own_node(out, n)
+    if watching:
+        show_result(out, n, [x0, x1, x2])
+    return 0
 
 
 cdef Node *record(Array out, Array x, vjp_fn vjp, const char *name) except? NULL:
@@ -200,7 +225,7 @@ cdef Node *record(Array out, Array x, vjp_fn vjp, const char *name) except? NULL
         return NULL
     cdef Node *n = node_new(vjp, name, 1, out.t)
     connect(n, 0, x)
-    publish(out, n)
+    publish_of(out, n, x, None, None)
     return n
 
 

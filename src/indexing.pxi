@@ -254,29 +254,34 @@ cdef inline void spans(const Tensor *t, int axis, isize *outer, isize *inner) no
 
 cdef Array taken(Array x, Array positions, int axis):
     """x along an axis at checked positions."""
+    if <double> positions.t.size * x.t.size >= APPLY_LONG:  # other threads may run meanwhile
+        x = alias(x)
+    cdef Array out = taken_values(x, positions, axis)
+    cdef Node *n = record(out, x, taken_vjp, b"take")
+    if n != NULL:
+        n.param = axis
+        save(n, 1, positions)
+    return out
+
+
+cdef Array taken_values(Array x, Array positions, int axis):
+    """What taken gives, unrecorded. Other threads run while much is taken: the caller's handle may have other values then."""
     cdef isize shape[8]
     cdef isize outer, inner, k = positions.t.size
     memcpy(shape, x.t.shape, sizeof(shape))
     shape[axis] = k
     cdef Array out = wrap(tensor_new(x.t.dtype, x.t.ndim, shape))
-    cdef bint long_one = out.t.size >= APPLY_LONG
-    if long_one:  # other threads run meanwhile
-        x = alias(x)
     cdef Tensor *source = contiguous(x.t)
     spans(source, axis, &outer, &inner)
     inner *= itemsize(source.dtype)
     cdef char *data = out.t.data
     cdef int64_t *index = <int64_t *> positions.t.data
-    if long_one:
+    if out.t.size >= APPLY_LONG:
         with nogil:
             kernels.take(source.data, index, data, outer, source.shape[axis], k, inner)
     else:
         kernels.take(source.data, index, data, outer, source.shape[axis], k, inner)
     tensor_release(source)
-    cdef Node *n = record(out, x, taken_vjp, b"take")
-    if n != NULL:
-        n.param = axis
-        save(n, 1, positions)
     return out
 
 
@@ -295,7 +300,8 @@ cdef Array take_added(Array g, Array positions, int axis, isize size):
     cdef Array out = wrap(tensor_new(g.t.dtype, g.t.ndim, shape))
     cdef Tensor *source = contiguous(g.t)
     spans(source, axis, &outer, &inner)
-    kernels.take_add[g.t.dtype](source.data, <int64_t *> positions.t.data, out.t.data, outer, size, positions.t.size, inner)
+    kernels.take_add[g.t.dtype](source.data, <int64_t *> positions.t.data, out.t.data, outer, size, positions.t.size, inner,
+                                False)
     tensor_release(source)
     cdef Node *n = record(out, g, take_added_vjp, b"take_add")
     if n != NULL:

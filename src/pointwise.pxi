@@ -165,8 +165,7 @@ cdef int record_pointwise(int op, int n_inputs, Array out, Array x0, Array x1, A
         save(n, 2, x2)
     if needed & 8:
         save(n, SAVED_OUTPUT, out)
-    publish(out, n)
-    return 0
+    return publish_of(out, n, x0, x1, x2)
 
 
 cdef int pointwise_vjp(Walk *w, Node *n, Array g) except -1:
@@ -428,7 +427,7 @@ def where(condition, a, b):
         connect(n, 0, x0)
         connect(n, 1, x1)
         save(n, 2, c)
-        publish(out, n)
+        publish_of(out, n, x0, x1, None)
     return out
 
 

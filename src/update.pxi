@@ -109,10 +109,39 @@ cdef int run_rule(Update *u, Array p, Array g) except -1:
     return 0
 
 
+cdef int run_rows(Update *u, Array p, TouchedRows rows) except -1:
+    """run_rule for the weight of a sparse embedding: rows of gradient zero stay as they are. Where the gradient is the array that
+    `rows` is about, the others are known, and are cleared for the next."""
+    cdef bint known = is_touched(rows, p.node.gradient)
+    cdef Array g = <Array> <object> p.node.gradient, positions
+    cdef isize width = p.t.shape[1]
+    cdef Array value = p if p.t.refs == 1 and p.t.owner == NULL and p.t.contiguous else contiguous_copy(p)
+    cdef Tensor *t = value.t
+    tensor_retain(t)
+    if not known:
+        g = wrap(contiguous(g.t))
+    u.p, u.g, u.out = t.data, g.t.data, t.data
+    if known:
+        for positions in rows.positions:
+            kernels.update_rows[t.dtype](u, positions.t.size, width, <int64_t *> positions.t.data, True)
+    else:
+        kernels.update_rows[t.dtype](u, t.shape[0], width, NULL, False)
+    g = None
+    give_values(p, t)
+    if known:
+        rows.positions, rows.spare = [], True
+    elif not rows.spare:
+        rows.hold(NULL)
+    if touched_rows(p.node) is None:
+        set_context(p.node, rows)
+    return 0
+
+
 cdef int give_step(Array p, UpdateRule rule, dict state, double factor) except -1:
     """One step of one parameter. All that can fail comes before anything changes."""
     cdef Update u = rule.u
     cdef dict memory = None
+    cdef TouchedRows rows = touched_rows(p.node)
     cdef int i
     u.rate *= factor
     if rule.states:
@@ -120,9 +149,13 @@ cdef int give_step(Array p, UpdateRule rule, dict state, double factor) except -
         if memory is None:
             memory = {"steps": 0}
         u.step = <int64_t> memory["steps"] + 1
+        u.correction1, u.correction2 = 1 - u.beta1 ** <double> u.step, 1 - u.beta2 ** <double> u.step
         for i in range(len(rule.states)):
             u.state[i] = own_state(p, memory, <str> rule.states[i], rule.op).t.data
-    run_rule(&u, p, <Array> <object> p.node.gradient)
+    if rows is None:
+        run_rule(&u, p, <Array> <object> p.node.gradient)
+    else:
+        run_rows(&u, p, rows)
     if memory is not None:
         memory["steps"] = u.step
         state[p] = memory

@@ -107,6 +107,69 @@ def _dense(x, weight, bias=0, activation=None):
     return functions[activation](x @ weight.T + bias)
 
 
+def _normalized(x, axes, weight, bias, eps, mean=None, var=None):
+    mean = x.mean(axes, keepdims=True) if mean is None else mean
+    var = np.square(x - mean).mean(axes, keepdims=True) if var is None else var
+    return (x - mean) / np.sqrt(var + eps) * weight + bias
+
+
+def _layer_norm(x, weight=1.0, bias=0.0, eps=1e-5, *, axes=None):
+    axes = (np.ndim(weight) or 1) if axes is None else axes
+    return _normalized(x, tuple(range(-axes, 0)), weight, bias, eps)
+
+
+def _rms_norm(x, weight=1.0, eps=1e-5, *, axes=None):
+    axes = (np.ndim(weight) or 1) if axes is None else axes
+    return _normalized(x, tuple(range(-axes, 0)), weight, 0.0, eps, 0.0)
+
+
+def _by_channel(x, values):
+    return np.reshape(values, (-1,) + (1,) * (x.ndim - 2))
+
+
+def _group_norm(x, groups, weight=1.0, bias=0.0, eps=1e-5):
+    split = _normalized(x.reshape(x.shape[0], groups, -1), -1, 1.0, 0.0, eps)
+    return split.reshape(x.shape) * _by_channel(x, weight) + _by_channel(x, bias)
+
+
+def _batch_norm(x, weight=1.0, bias=0.0, mean=None, var=None, eps=1e-5):
+    axes = (0, *range(2, x.ndim))
+    mean, var = (None if values is None else _by_channel(x, values) for values in (mean, var))
+    return _normalized(x, axes, _by_channel(x, weight), _by_channel(x, bias), eps, mean, var)
+
+
+def _dropout(x, p=0.5, *, seed):
+    """By its definition: SplitMix64's mixer for blocks, another one for the places in them."""
+
+    def mix(z):
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z = (z ^ z >> shift) * factor % 2**64
+        return z ^ z >> 31
+
+    block, words = 2**15, []
+    for i in range(-(-x.size // block)):
+        pair = mix((mix(seed) + 0x9E3779B97F4A7C15 * i) % 2**64)
+        h = np.arange(block, dtype=np.uint32) + np.uint32(pair % 2**32)
+        h = (h ^ h >> 16) * np.uint32(0x21F0AAAD)
+        h = ((h ^ h >> 15) + np.uint32(pair >> 32)) * np.uint32(0xD35A2D97)
+        words.append(h ^ h >> 15)
+    kept = np.concatenate([*words, np.zeros(0)])[: x.size].reshape(x.shape) >= p * 2**32
+    return np.where(kept, x / (1 - p), 0.0)
+
+
+def _attention(query, key, value, mask=None, *, causal=False, scale=None):
+    """By its definition; rows of -inf have weights of zero."""
+    scores = np.einsum("...ic,...jc->...ij", query, key) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if np.asarray(mask).dtype == bool else scores + mask
+    if causal:
+        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+    largest = scores.max(-1, keepdims=True, initial=-np.inf)
+    e = np.exp(scores - np.where(largest == -np.inf, 0, largest))
+    total = e.sum(-1, keepdims=True)
+    return np.einsum("...ij,...jc->...ic", e / np.where(total == 0, 1, total), value)
+
+
 def _cross_entropy(probabilities, target):
     """Mean of -sum(target * log(probabilities)), where 0 * log(0) counts as 0."""
     target = np.asarray(target)
@@ -177,7 +240,11 @@ class Oracle:
     softmax = staticmethod(lambda x, axis=-1: scipy.special.softmax(x, axis) if x.size else x)
     log_softmax = staticmethod(lambda x, axis=-1: scipy.special.log_softmax(x, axis) if x.size else x)
     matmul, dense = staticmethod(_matmul), staticmethod(_dense)
+    scaled_dot_product_attention = staticmethod(_attention)
     conv, conv_transpose = staticmethod(_conv), staticmethod(_conv_transpose)
+    layer_norm, rms_norm = staticmethod(_layer_norm), staticmethod(_rms_norm)
+    group_norm, batch_norm = staticmethod(_group_norm), staticmethod(_batch_norm)
+    dropout = staticmethod(_dropout)
     avg_pool, max_pool = staticmethod(_avg_pool), staticmethod(_max_pool)
     cross_entropy, softmax_cross_entropy = staticmethod(_cross_entropy), staticmethod(_softmax_cross_entropy)
 
@@ -412,6 +479,34 @@ def _entries():
     for activation in (None, "relu", "sigmoid", "tanh"):
         yield "dense", f"{activation}", lambda xp, x, w, b, a=activation: xp.dense(x, w, b, a), layer, large
     yield "dense", "no bias", lambda xp, x, w: xp.dense(x, w, activation="tanh"), ((2, 3, 4), (5, 4)), {}
+
+    rows, weights = ((3, 5), (5,), (5,)), {"large": ((301, 303), (303,), (303,))}
+    yield "layer_norm", "", lambda xp, x, w, b: xp.layer_norm(x, w, b), rows, weights
+    yield "layer_norm", "axes", lambda xp, x, w: xp.layer_norm(x, w, eps=0.1), ((2, 3, 4), (3, 4)), {}
+    yield "layer_norm", "plain", lambda xp, x: xp.layer_norm(x, axes=2), ((2, 2, 3),), {}
+    yield "rms_norm", "", lambda xp, x, w: xp.rms_norm(x, w), rows[:2], {"large": weights["large"][:2]}
+    yield "rms_norm", "axes", lambda xp, x: xp.rms_norm(x, eps=0.1, axes=2), ((2, 3, 4),), {}
+    images, plain = ((3, 4, 2, 3), (4,), (4,)), {"large": ((17, 24, 16, 15), (24,), (24,))}
+    for groups in (1, 2, 4):
+        yield "group_norm", f"{groups}", lambda xp, x, w, b, g=groups: xp.group_norm(x, g, w, b), images, plain
+    rows, many = ((5, 6), (6,), (6,)), {"large": ((600, 150), (150,), (150,))}
+    yield "group_norm", "rows", lambda xp, x, w, b: xp.group_norm(x, 3, w, b, 0.1), rows, many
+    yield "batch_norm", "", lambda xp, x, w, b: xp.batch_norm(x, w, b), images, plain
+    yield "batch_norm", "rows", lambda xp, x, w, b: xp.batch_norm(x, w, b, eps=0.1), rows, many
+    given = {"domains": ((-3.0, 3.0),) * 4 + ((0.3, 3.0),)}
+    yield "batch_norm", "given", lambda xp, x, *more: xp.batch_norm(x, *more), (images[0], *((4,),) * 4), given
+    yield "dropout", "", lambda xp, x: xp.dropout(x, 0.25, seed=3), X, {"large": ((83, 7, 641),)}
+
+    heads, name = ((2, 3, 4), (2, 5, 4), (2, 5, 2)), "scaled_dot_product_attention"
+    large = {"large": ((3, 4, 130, 17), (3, 4, 140, 17), (3, 4, 140, 19)), "domains": ((-1.5, 1.5),)}
+    some = np.arange(15).reshape(3, 5) % 4 < 2
+    some[1] = False
+    yield name, "", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v), heads, large
+    yield name, "causal", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v, causal=True, scale=0.3), heads, large
+    yield name, "mask", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v, some), heads, {}
+    yield name, "bias", lambda xp, q, k, v, m: xp.scaled_dot_product_attention(q, k, v, m, causal=True), (*heads, (3, 1)), {}
+    broadcast = ((3, 4), (2, 1, 5, 4), (3, 5, 2))
+    yield name, "broadcast", lambda xp, q, k, v: xp.scaled_dot_product_attention(q, k, v), broadcast, {}
 
     soft, probable = {"domains": ((-3.0, 3.0), (0.1, 0.9))}, {"domains": ((0.1, 0.9),)}
     yield "softmax_cross_entropy", "", lambda xp, x: xp.softmax_cross_entropy(x, CLASSES), LOGITS, {}

@@ -11,7 +11,7 @@ import numpy as np
 import corgi
 from corgi import Model, cost, schedule
 from corgi.callback import Callback, Checkpoint, EarlyStopping, Schedule
-from corgi.layer import Dense, Layer
+from corgi.layer import BatchNorm, Dense, Dropout, Layer
 from corgi.optimizer import Adam, Average
 
 EPOCHS = 5
@@ -72,10 +72,17 @@ def train(path=None, *, every_steps=None, crash=None, sleep=0.0, own_loader=Fals
     if seed is not None:
         corgi.seed(seed)
     data = np.random.default_rng(1)
-    x, y = data.normal(size=(70, 3)).astype(dtype), data.integers(0, 2, 70)
+    x, y = data.normal(size=(72, 3)).astype(dtype), data.integers(0, 2, 72)
     plateau = schedule.Plateau(0.5, patience=0)
     optimizer = Adam(0.05, schedule=schedule.WarmUp(4, schedule.Cosine(50)) * plateau, clip_norm=1.0)
-    layers = [Dense(3, 8, activation="tanh", dtype=dtype), Noise(8, dtype), Dense(8, 2, activation="softmax", dtype=dtype)]
+    layers = [
+        Dense(3, 8, activation="tanh", dtype=dtype),
+        Noise(8, dtype),
+        BatchNorm(8, dtype=dtype),
+        Dropout(0.1),
+        Dropout(0.1, seed=5),
+        Dense(8, 2, activation="softmax", dtype=dtype),
+    ]
     model = Model(layers, optimizer, cost.cross_entropy)
     optimizer.set([layers[0].bias], learning_rate=0.01)
     averaging, stopping = Averaging(), EarlyStopping(patience=3)

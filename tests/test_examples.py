@@ -18,7 +18,7 @@ def result_of(name):
 
 
 def test_all_are_here():
-    names = ["conv_net.py", "curve_fit.py", "custom_op.py", "digits.py", "dynamic_graph.py", "newton.py"]
+    names = ["conv_net.py", "curve_fit.py", "custom_op.py", "digits.py", "dynamic_graph.py", "gpt.py", "newton.py"]
     assert [s.name for s in SCRIPTS] == names
 
 
@@ -59,6 +59,11 @@ def test_curve_fit():
     assert fit.parameters.tolist() == pytest.approx(script["PARAMETERS"], rel=1e-6)
     assert fit.errors.tolist() == pytest.approx(script["ERRORS"], rel=1e-6)
     assert fit.sum_of_squares == pytest.approx(script["SUM_OF_SQUARES"], rel=1e-10)
+
+
+def test_gpt():
+    loss, entropy = result_of("gpt.py")
+    assert loss < 1.9 and entropy > 3.0  # nats for each character of a text that it has not seen; frequencies alone
 
 
 def test_newton():

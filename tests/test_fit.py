@@ -531,7 +531,7 @@ def test_no_thread_outlives_fit():
         (lambda m: Model(m.layers).evaluate(X, Y), ValueError, "evaluate: expected a model with a cost, or metrics"),
         (lambda m: m.evaluate(X), TypeError, "evaluate: expected x and y, or a Loader"),
         (lambda m: m.predict(X, batch_size=0), ValueError, "predict: expected batch_size of at least 1, got 0"),
-        (lambda m: m.fit(X[:, :2], Y), ValueError, r"Model > layer 1 \(Dense\): dense: "),
+        (lambda m: m.fit(X[:, :2], Y), ValueError, r"Model > layers.0 \(Dense\): dense: "),
     ],
 )
 def test_errors(call, error, message):
@@ -670,7 +670,7 @@ def test_summary():
     assert found.output_nbytes == 8 * (30 + 30 + 10 + 10)
     assert repr(found).splitlines()[-1] == "memory of the outputs: 640 bytes" and str(found) == repr(found)
     assert "forward" not in vars(first) and model.training and model._output is None
-    with pytest.raises(ValueError, match=r"Model > layer 1 \(Conv\): conv: "):
+    with pytest.raises(ValueError, match=r"Model > layers.0 \(Conv\): conv: "):
         model.summary((5, 2, 3, 5))
     assert "forward" not in vars(first) and model.training
     assert Model([corgi.relu]).summary(3).output_nbytes == 24

@@ -1,15 +1,18 @@
 """The base class of layers: finds what a layer holds wherever it keeps it, saves and loads the values.
 
-Above: every layer and `Model`.  Below: Array, and `find`, the walk over the attributes of layers.
+Above: every layer and `Model`.  Below: Array; `find`, the walk over the attributes of layers; location.py, which says in
+errors where they come from.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array, array, assign, find
+from corgi.location import locate
 
 if TYPE_CHECKING:
     from typing import Self
@@ -61,9 +64,13 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__}: expected the layer to define forward(self, x)")
 
     def __call__(self, x: Any, *more: Any, **options: Any) -> Array:
-        if more or options:
-            return self.forward(x, *more, **options)
-        return self.forward(x)
+        try:
+            if more or options:
+                return self.forward(x, *more, **options)
+            return self.forward(x)
+        except Exception as error:
+            locate(error)
+            raise
 
     def parameters(self) -> list[Array]:
         """The parameters, each once, in the order of the attributes.
@@ -284,6 +291,17 @@ def size(value: int, layer: str, name: str, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{layer}: expected {name} of at least {least}, got {value}")
     return int(value)
+
+
+def real(value: Any, layer: str, name: str, most: float = math.inf) -> float:
+    """A finite number from 0 to `most` given to a layer's constructor, checked."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{layer}: expected a number for {name}, got {type(value).__name__}")
+    number = float(value)
+    if not 0 <= number <= most or number == math.inf:
+        bounds = "finite and at least 0" if most == math.inf else f"from 0 to {most}"
+        raise ValueError(f"{layer}: expected {name} {bounds}, got {value}")
+    return number
 
 
 def pair(value: Pair, layer: str, name: str, least: int) -> tuple[int, int]:

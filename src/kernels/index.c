@@ -143,7 +143,9 @@ typedef struct {
     const int64_t *index;
     void *out;
     isize outer, n, k, inner;
-    isize block; /* take: how many of the outer * k rows a task copies; its adjoint: how many columns a task adds */
+    isize
+        block; /* take: how many of the outer * k rows a task copies; its adjoint: how many columns, or rows of out, it owns */
+    bool more; /* the adjoint: out is added to as it is */
 } Take;
 
 ALWAYS_INLINE void take_rows(const Take *t, isize from, isize to, isize bytes)
@@ -178,7 +180,7 @@ void KERNEL(take)(const void *x, const int64_t *index, void *out, isize outer, i
     const isize rows = outer * k;
     if (rows * inner_bytes == 0) return;
     const bool large = rows * inner_bytes >= 4 * LARGE;
-    Take t = {x, index, out, outer, n, k, inner_bytes, large ? larger(1, 4 * TASK / inner_bytes) : rows};
+    Take t = {x, index, out, outer, n, k, inner_bytes, large ? larger(1, 4 * TASK / inner_bytes) : rows, false};
     run_tasks(take_task, &t, blocks_of(rows, t.block), large);
 }
 
@@ -207,24 +209,40 @@ void KERNEL(take)(const void *x, const int64_t *index, void *out, isize outer, i
         const isize o = task / strips, column = task % strips * t->block, width = smaller(t->block, inner - column);        \
         const T *g = (const T *)t->x + o * k * inner + column;                                                              \
         T *out = (T *)t->out + o * n * inner + column;                                                                      \
-        if (sizeof(T) < sizeof(double) && n * width <= FEW && k > n) {                                                      \
+        if (sizeof(T) < sizeof(double) && n * width <= FEW && k > n && !t->more) {                                          \
             double acc[FEW] = {0};                                                                                          \
             add_rows_wide_##suffix(g, inner, t->index, k, acc, width, width);                                               \
             for (isize i = 0; i < n; i++)                                                                                   \
                 for (isize c = 0; c < width; c++) out[i * inner + c] = (T)acc[i * width + c];                               \
         } else {                                                                                                            \
-            for (isize i = 0; i < (width == inner ? 1 : n); i++)                                                            \
+            for (isize i = 0; i < (t->more ? 0 : width == inner ? 1 : n); i++)                                              \
                 memset(out + i * inner, 0, (width == inner ? n * inner : width) * sizeof(T));                               \
             add_rows_##suffix(g, inner, t->index, k, out, inner, width);                                                    \
         }                                                                                                                   \
     }                                                                                                                       \
+    /* Of rows that are few and long a task owns some of out's instead, and looks for what belongs there. */                \
+    static void take_add_rows_task_##suffix(void *context, isize task)                                                      \
+    {                                                                                                                       \
+        const Take *t = context;                                                                                            \
+        const isize inner = t->inner, first = task * t->block, last = smaller(t->n, first + t->block);                      \
+        T *out = (T *)t->out;                                                                                               \
+        if (!t->more) memset(out + first * inner, 0, (last - first) * inner * sizeof(T));                                   \
+        for (isize j = 0; j < t->k; j++)                                                                                    \
+            if (t->index[j] >= first && t->index[j] < last)                                                                 \
+                add_rows_##suffix((const T *)t->x + j * inner, inner, t->index + j, 1, out, inner, inner);                  \
+    }                                                                                                                       \
     void KERNEL(take_add_##suffix)(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k,           \
-                                   isize inner)                                                                             \
+                                   isize inner, bool more)                                                                  \
     {                                                                                                                       \
         enum { MIN_STRIP = 256 }; /* columns: narrower ones would read and write memory in pieces */                        \
         const bool large = outer * (n + k) * inner >= LARGE;                                                                \
         if (outer * n * inner == 0) return;                                                                                 \
-        Take t = {g, index, out, outer, n, k, inner, inner};                                                                \
+        Take t = {g, index, out, outer, n, k, inner, inner, more};                                                          \
+        if (large && outer == 1 && inner >= 16 && inner < 8 * MIN_STRIP && n >= 1024) {                                     \
+            t.block = blocks_of(n, 8);                                                                                      \
+            run_tasks(take_add_rows_task_##suffix, &t, 8, true);                                                            \
+            return;                                                                                                         \
+        }                                                                                                                   \
         if (large && outer < 8) t.block = smaller(inner, larger(MIN_STRIP, blocks_of(inner, 8)));                           \
         run_tasks(take_add_task_##suffix, &t, outer * blocks_of(inner, t.block), large);                                    \
     }

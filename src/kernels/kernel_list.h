@@ -9,13 +9,14 @@
 /* ONE: the kernel takes an itemsize or dtypes; ALL: one for each dtype; NUMBERS: all but bool; FLOATS: float32, float64. */
 // clang-format off
 #define KERNEL_LIST(ONE, ALL, NUMBERS, FLOATS)                                                                               \
-    ONE(cast) ONE(fill) ONE(copy) ONE(positions) ONE(take)                                                                        \
+    ONE(cast) ONE(fill) ONE(copy) ONE(positions) ONE(take) ONE(norm_space)                                                  \
     ALL(select) ALL(max) ALL(min) ALL(argmax) ALL(argmin)                                                                                \
     NUMBERS(sum) NUMBERS(prod) NUMBERS(cumsum) NUMBERS(gemm)                                                                 \
     FLOATS(accumulate) FLOATS(softmax) FLOATS(log_softmax) FLOATS(logsumexp) FLOATS(softmax_cross_entropy)                   \
     FLOATS(take_add) FLOATS(conv_space) FLOATS(conv) FLOATS(window_sum) FLOATS(window_spread) FLOATS(window_max)            \
-    FLOATS(max_pick) FLOATS(max_spread)                                                                                      \
-    FLOATS(softmax_cross_entropy_vjp) FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(update) FLOATS(sum_squares)
+    FLOATS(max_pick) FLOATS(max_spread) FLOATS(norm) FLOATS(norm_vjp) FLOATS(dropout)                                       \
+    FLOATS(softmax_cross_entropy_vjp) FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(update) FLOATS(update_rows) FLOATS(sum_squares) \
+    FLOATS(attention_weights) FLOATS(attention_slopes)
 // clang-format on
 
 #define PROTOTYPE(member, name) extern __typeof__(*((Kernels *)0)->member) KERNEL(name);

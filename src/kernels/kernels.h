@@ -41,6 +41,7 @@ typedef struct {
     void *out, *state[3]; /* out may be p; state is changed in place */
     int64_t step;         /* 1 for the first */
     double rate, weight_decay, momentum, beta1, beta2, rho, epsilon, initial;
+    double correction1, correction2; /* 1 - beta ** step */
 } Update;
 
 enum { NO_ACTIVATION, RELU, SIGMOID, TANH };
@@ -59,6 +60,37 @@ typedef struct {
     const void *bias; /* FORWARD: (filters), or NULL */
     void *db;         /* FILTERS: (filters), the bias's gradient, or NULL */
 } Convolution;
+
+/* Rows of scores q k^T of one head of attention: queries from number `first` on, and keys up to `columns`. Rows of scores in
+ * memory have ATTENTION_PAD elements or a multiple of it, which are written up to the next multiple. */
+enum { ATTENTION_PAD = 16 };
+typedef struct {
+    isize rows, columns, row_length, first;
+    bool causal; /* query i attends to keys up to i */
+    double scale;
+    const void
+        *mask;       /* bool, true where a query attends to a key, or numbers that are added to the scaled scores; or NULL */
+    isize mask_step; /* from one row to the next, as the other steps; the elements of a row follow each other */
+    bool mask_is_bool;
+    void *lse;           /* (rows) logarithm of the sum of exp; inf where nothing is attended to */
+    const void *out, *g; /* of the adjoint: the rows of the result, and their cotangents */
+    isize out_step, g_step, value_size;
+} AttentionBlock;
+
+/* Normalization of x (images, channels, span), out = (x - mean) / sqrt(variance + eps) * weight + bias. Mean and variance are those
+ * of a channel over all images (groups = 0, batch norm), or of each of `groups` groups of an image's channels. */
+typedef struct {
+    isize images, channels, span, groups;
+    bool centred; /* false: the mean counts as 0 (root-mean-square norm) */
+    double eps;
+    const void *x, *weight, *bias; /* weight and bias: (channels) */
+    void *out;
+    void
+        *moments; /* (4, means): the mean as a sum of two numbers, 1 / sqrt(variance + eps), variance; norm_vjp reads them */
+    const void *g; /* of norm_vjp: the cotangent of out */
+    void *dx, *dweight, *dbias;
+    double *space;
+} Norm;
 
 typedef struct {
     const char *level; /* "v2", "v3", "v4" (x86-64) or "baseline" */
@@ -93,8 +125,9 @@ typedef struct {
     /* take: out (outer, k, inner) = x (outer, n, inner)[:, index, :]; 0 <= index < n is checked by the caller.
      * inner_bytes is inner * itemsize. */
     void (*take)(const void *x, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner_bytes);
-    /* The adjoint: out (outer, n, inner)[:, index, :] += g (outer, k, inner); out is zeroed by the kernel. */
-    void (*take_add[N_DTYPES])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner);
+    /* The adjoint: out (outer, n, inner)[:, index, :] += g (outer, k, inner); unless there is more to add to, out is zeroed first. */
+    void (*take_add[N_DTYPES])(const void *g, const int64_t *index, void *out, isize outer, isize n, isize k, isize inner,
+                               bool more);
 
     /* conv_space tells how many bytes of working space conv is to be given. */
     isize (*conv_space[N_DTYPES])(const Convolution *c);
@@ -119,6 +152,14 @@ typedef struct {
     /* dz = g * activation'(y) and db (n) = column sums of dz. db may be NULL; dz may be g itself. */
     void (*bias_act_vjp[N_DTYPES])(const void *g, const void *y, void *dz, void *db, isize rows, isize n, int activation);
 
+    /* norm_space tells how many doubles of working space norm_vjp is to be given. */
+    isize (*norm_space)(const Norm *n);
+    void (*norm[N_DTYPES])(const Norm *n);
+    void (*norm_vjp[N_DTYPES])(const Norm *n);
+
+    /* out[i] = 0 where a word made of key and i is below threshold, else scale * x[i]. */
+    void (*dropout[N_DTYPES])(isize n, const void *x, void *out, uint64_t key, uint32_t threshold, double scale);
+
     /* Softmax cross-entropy of rows of logits against integer classes (label) or rows of probabilities that need not sum to 1
      * (target); exactly one is not NULL. weight: of each row, or NULL; a row of weight 0 counts nothing, whatever is in it.
      * smoothing: the part of a label's 1 that is spread over all classes. Writes the sum of the losses to *total, each to
@@ -131,8 +172,16 @@ typedef struct {
                                                 const void *weight, double smoothing, double scale, void *dx, isize rows,
                                                 isize n);
 
-    /* One step of an optimizer, and the sum of (scale * x)**2 over n elements. */
+    /* scores to weights, softmax(scale * scores + mask), zero in rows where nothing is attended to; writes lse. And, given lse:
+     * scores to weights again, and slopes, the cotangents of the weights, to those of the scores as they were given. */
+    void (*attention_weights[N_DTYPES])(const AttentionBlock *b, void *scores);
+    void (*attention_slopes[N_DTYPES])(const AttentionBlock *b, void *scores, void *slopes);
+
+    /* One step of an optimizer, and the sum of (scale * x)**2 over n elements. update_rows steps rows of `width` elements: those
+     * that index tells, or the first `rows` where it is NULL; rows whose gradient is zero stay as they are. clear: zero the gradient
+     * of a row as it is stepped, so that one that index tells twice is stepped once. */
     void (*update[N_DTYPES])(const Update *u);
+    void (*update_rows[N_DTYPES])(const Update *u, isize rows, isize width, const int64_t *index, bool clear);
     double (*sum_squares[N_DTYPES])(isize n, const void *x, double scale);
 } Kernels;
 

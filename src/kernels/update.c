@@ -7,6 +7,7 @@
 #include "blocks.h"
 #include "kernel_list.h"
 #include <math.h>
+#include <string.h>
 
 enum { UPDATE_LARGE = 1 << 17 };
 
@@ -87,11 +88,52 @@ static double sum_squares(isize n, const void *x, double scale, task_fn task)
     return total;
 }
 
+/* A step of some rows. */
+typedef struct {
+    const Update *u;
+    task_fn rule;
+    isize rows, width, block;
+    const int64_t *index;
+    bool clear;
+} RowSteps;
+
+/* One row, if its gradient is not zero, by the rule of whole parameters. */
+#define DEFINE_STEP_ROWS                                                                                                    \
+    static void FUNCTION(rows_task)(void *context, isize task)                                                              \
+    {                                                                                                                       \
+        const RowSteps *r = context;                                                                                        \
+        const isize last = smaller(r->rows, (task + 1) * r->block);                                                         \
+        for (isize i = task * r->block; i < last; i++) {                                                                    \
+            const isize at = (r->index ? r->index[i] : i) * r->width;                                                       \
+            const T *g = (const T *)r->u->g + at;                                                                           \
+            int moved = 0;                                                                                                  \
+            for (isize k = 0; k < r->width; k++) moved |= g[k] != 0;                                                        \
+            if (!moved) continue;                                                                                           \
+            Update u = *r->u;                                                                                               \
+            u.n = r->width;                                                                                                 \
+            u.p = (const T *)u.p + at;                                                                                      \
+            u.g = g;                                                                                                        \
+            u.out = (T *)u.out + at;                                                                                        \
+            for (int k = 0; k < 3; k++) u.state[k] = u.state[k] ? (T *)u.state[k] + at : NULL;                              \
+            for (isize k = 0; k < blocks_of(u.n, TASK); k++) r->rule(&u, k);                                                \
+            if (r->clear) memset((T *)r->u->g + at, 0, r->width * sizeof(T));                                               \
+        }                                                                                                                   \
+    }
+
+/* Rows that an index tells are stepped in its order, by one thread: it may tell one twice. */
+static void step_rows(RowSteps r, task_fn task)
+{
+    const bool large = !r.index && r.rows * r.width > UPDATE_LARGE;
+    r.block = large ? larger(1, TASK / r.width) : larger(1, r.rows);
+    if (r.rows * r.width > 0) run_tasks(task, &r, blocks_of(r.rows, r.block), large);
+}
+
 #define T float
 #define SQRT sqrtf
 #define FUNCTION(name) name##_f32
 UPDATE_RULES(DEFINE_RULE)
 DEFINE_SUM_SQUARES
+DEFINE_STEP_ROWS
 static const task_fn rules_f32[] = {UPDATE_RULES(RULE_TASK)};
 #undef T
 #undef SQRT
@@ -102,6 +144,7 @@ static const task_fn rules_f32[] = {UPDATE_RULES(RULE_TASK)};
 #define FUNCTION(name) name##_f64
 UPDATE_RULES(DEFINE_RULE)
 DEFINE_SUM_SQUARES
+DEFINE_STEP_ROWS
 static const task_fn rules_f64[] = {UPDATE_RULES(RULE_TASK)};
 
 void KERNEL(update_f32)(const Update *u)
@@ -112,6 +155,16 @@ void KERNEL(update_f32)(const Update *u)
 void KERNEL(update_f64)(const Update *u)
 {
     run_tasks(rules_f64[u->rule], (void *)u, blocks_of(u->n, TASK), u->n > UPDATE_LARGE);
+}
+
+void KERNEL(update_rows_f32)(const Update *u, isize rows, isize width, const int64_t *index, bool clear)
+{
+    step_rows((RowSteps){u, rules_f32[u->rule], rows, width, 0, index, clear}, rows_task_f32);
+}
+
+void KERNEL(update_rows_f64)(const Update *u, isize rows, isize width, const int64_t *index, bool clear)
+{
+    step_rows((RowSteps){u, rules_f64[u->rule], rows, width, 0, index, clear}, rows_task_f64);
 }
 
 double KERNEL(sum_squares_f32)(isize n, const void *x, double scale) { return sum_squares(n, x, scale, squares_task_f32); }

@@ -77,8 +77,8 @@
 
 #define ADAM_CONSTANTS                                                                                                      \
     const T rest1 = (T)(1 - s->beta1); const T rest2 = (T)(1 - s->beta2); const T beta2 = (T)s->beta2;                      \
-    const T rate = (T)(s->rate / (1 - pow(s->beta1, (double)s->step)));                                                     \
-    const T scale = (T)(1 / sqrt(1 - pow(s->beta2, (double)s->step))); const T epsilon = (T)s->epsilon;
+    const T rate = (T)(s->rate / s->correction1);                                                                        \
+    const T scale = (T)(1 / sqrt(s->correction2)); const T epsilon = (T)s->epsilon;
 
 #define RMSPROP_CONSTANTS                                                                                                   \
     const T rate = (T)s->rate; const T rho = (T)s->rho; const T rest = (T)(1 - s->rho); const T epsilon = (T)s->epsilon;
