@@ -82,7 +82,7 @@ def save_weights(layer: Layer, path: Path, *, names: Names = None) -> None:
 def load_weights(layer: Layer, path: Path, *, names: Names = None, strict: bool = True) -> None:
     """Give the arrays of a layer the values in a safetensors file, one of PyTorch's for example.
 
-    `Dense`, `Conv`, `Conv1d`, `ConvTranspose` and `ConvTranspose1d` have PyTorch's layouts, so that nothing is transposed.
+    Layers have PyTorch's layouts and names of their own arrays, so that nothing is transposed, and places alone are renamed.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ import corgi
 from corgi import Model, cost, optimizer, schedule
 from corgi.callback import Checkpoint, CSVLogger, EarlyStopping, LambdaCallback
 from corgi.checkpoint import load_weights, read_weights, save_weights
-from corgi.layer import Conv, Conv1d, ConvTranspose, Dense, Flatten, MaxPool
+from corgi.layer import BatchNorm, Conv, Conv1d, ConvTranspose, Dense, Flatten, MaxPool
 from corgi.metric import F1, Mean, Metric, accuracy
 
 from .resumed import train
@@ -925,6 +925,21 @@ def test_conv_net_of_torch(tmp_path):
     load_weights(layer, path)
     x = np.ones((2, 3, 9), np.float32)
     np.testing.assert_allclose(layer(x).detach(), series(torch.from_numpy(x)).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_norm_of_torch(tmp_path):
+    """Statistics too; PyTorch's count of batches is left out."""
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file as save_torch
+
+    norm, path, layer = torch.nn.BatchNorm1d(3), tmp_path / "a.safetensors", BatchNorm(3, dtype="float32")
+    norm(torch.randn(10, 3))
+    save_torch(norm.state_dict(), path)
+    with pytest.raises(ValueError, match="unexpected: num_batches_tracked"):
+        load_weights(layer, path)
+    load_weights(layer, path, names={"num_batches_tracked": None})
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_allclose(layer.eval()(x).detach(), norm.eval()(torch.from_numpy(x)).detach(), rtol=1e-5, atol=1e-6)
 
 
 RENAMED = [
