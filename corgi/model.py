@@ -213,7 +213,8 @@ class Model(Sequential):
             over the rows of a batch, as in `corgi.metric`. The figure of an epoch is that over all its rows, whatever the
             batches; in training each batch is judged before it is learnt from.
         callbacks : list of Callback
-            See `corgi.callback`.
+            See `corgi.callback`. With ``Checkpoint(path, resume=True)`` a script that was killed goes on exactly when it is
+            started again.
         progress : bool, optional
             Whether to draw a progress bar with tqdm; by default if standard error is a terminal and tqdm is installed.
         seed : int, numpy.random.Generator or None

@@ -1,6 +1,6 @@
-"""A training with all that has a state, which test_checkpoint.py kills and starts again: `python resumed.py FILE`.
+"""Trainings that are killed and started again: one with all that has a state, `python resumed.py FILE`, and a small one.
 
-Above: test_checkpoint.py.  Below: corgi.
+Above: test_resume.py, test_checkpoint.py.  Below: corgi.
 """
 
 import sys
@@ -10,9 +10,9 @@ import numpy as np
 
 import corgi
 from corgi import Model, cost, schedule
-from corgi.callback import Callback, Checkpoint, EarlyStopping, Schedule
+from corgi.callback import Callback, Checkpoint, EarlyStopping, LambdaCallback, Schedule
 from corgi.layer import BatchNorm, Dense, Dropout, Layer
-from corgi.optimizer import Adam, Average
+from corgi.optimizer import Adam, Average, GradientDescent
 
 EPOCHS = 5
 
@@ -106,6 +106,37 @@ def train(path=None, *, every_steps=None, crash=None, sleep=0.0, own_loader=Fals
         "steps": optimizer.steps,
         "next": [int(corgi.initializer.generator().integers(2**63)), layers[1].own.normal()],
     }
+
+
+def everything(model):
+    """All that a model is, in a form that can be compared."""
+    state = model.optimizer.state_dict(model.named_parameters()) if model.optimizer else {}
+    state |= {f"array {name}": value for name, value in model.state_dict().items()}
+    plain = {key: (v.numpy().tobytes(), v.dtype, v.shape) if type(v) is corgi.Array else v for key, v in state.items()}
+    return repr(plain), corgi.initializer.generator().bit_generator.state
+
+
+def fitted(path, callbacks=(), *, crash=None, y=None, epochs=3, metrics=(), rule=None, **options):
+    """A fit of four batches in an epoch, to be resumed; crashes after a step."""
+
+    def fail(run):
+        if run.step == crash:
+            raise ConnectionError
+
+    corgi.seed(0)
+    model = Model([Dense(1, 1)], rule or GradientDescent(0.1), cost.mse)
+    x = options.pop("x", corgi.arange(8.0).reshape(8, 1) / 8)
+    checkpoint = Checkpoint(path, every_steps=1, resume=True)
+    failing = LambdaCallback(on_batch_end=fail)
+    return model, model.fit(
+        x,
+        x if y is None else y,
+        epochs=epochs,
+        batch_size=2,
+        metrics=metrics,
+        callbacks=[checkpoint, *callbacks, failing],
+        **options,
+    )
 
 
 if __name__ == "__main__":
