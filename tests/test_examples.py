@@ -17,8 +17,8 @@ def result_of(name):
 
 
 def test_all_are_here():
-    names = ["conv_net.py", "curve_fit.py", "custom_op.py", "digits.py", "dynamic_graph.py", "gpt.py", "newton.py"]
-    assert [s.name for s in SCRIPTS] == names
+    names = ["cartpole", "conv_net", "curve_fit", "custom_op", "digits", "dynamic_graph", "gpt", "newton", "pinn"]
+    assert [s.stem for s in SCRIPTS] == names
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.name)
@@ -27,6 +27,14 @@ def test_runs_as_a_script(script, tmp_path):
     result = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0 and result.stderr == "", result.stderr
     assert result.stdout
+
+
+def test_cartpole():
+    assert result_of("cartpole.py") >= 475
+
+
+def test_pinn():
+    assert result_of("pinn.py") < 1e-3
 
 
 def test_digits():

@@ -161,3 +161,19 @@ loader = corgi.data.Loader((images, labels), 32, shuffle=True, prefetch=2)
 for inputs, targets in loader:
     state = {**loader.state_dict(), "sizes": (inputs.shape, targets.shape)}
 print(f"{classifier.evaluate(loader)['loss']:.3f}")
+
+
+# ---- debugging
+
+with corgi.debug.detect_nan(infinity=False) as checks:
+    watched: Array = corgi.log(x)
+checks.enable().disable()
+
+
+@corgi.debug.detect_nan()
+def checked(value: Array) -> Array:
+    return value * 2
+
+
+states: list[str] = [row.state for row in corgi.debug.gradients(classifier)] + corgi.debug.unused_parameters({"x": x})
+corgi.viz.graph(checked(watched), classifier, limit=100).render("graph.svg")
