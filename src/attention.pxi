@@ -186,7 +186,7 @@ cdef bint needs_reference(Walk *w, Node *n, int bias) noexcept:
 
 
 cdef int replay_attention(Walk *w, Node *n, Array g, reference, tuple inputs, tuple last) except -1:
-    """The vjp by way of a reference, whose arguments are the inputs, the mask if it is tracked, (mask, causal, scale), the last."""
+    """The vjp by way of a reference of the arguments inputs, bias, settings, last."""
     cdef Array bias = None
     cdef int number = len(inputs)
     rows, causal, scale, _ = <tuple> <object> n.context
