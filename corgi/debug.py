@@ -1,7 +1,6 @@
 """Help in finding what went wrong: the operation that made a NaN, parameters without gradients.
 
-Above: users.  Below: `corgi._core.observe`, which shows every recorded operation and every step of a backward pass, and
-location.py.
+Above: users.  Below: `corgi._core.observe`, which shows operations and every step of a backward pass, and location.py.
 """
 
 from __future__ import annotations
@@ -70,8 +69,8 @@ class detect_nan(ContextDecorator):
     """Context manager, and decorator: stop at the first operation that makes a NaN or an infinity, forward or backward.
 
     The error names the operation, the layer, the line of the program and the operands. If an operand held such a value
-    already, it names that instead: a parameter by its name. Operations of this thread that are recorded are checked, and
-    the cotangents of backward passes; operations without tracked operands are not, but what they give is, once a recorded
+    already, it names that instead: a parameter by its name. All operations of this thread that are recorded are checked,
+    the cotangents of backward passes, and most operations that are not recorded; what others of these give is seen when an
     operation takes it. Everything is much slower inside, and as fast as ever outside.
 
     Parameters
@@ -132,10 +131,15 @@ class _Checks:
         self.infinity = infinity
         self.origins: dict[int, _Origin] = {}
 
-    def recorded(self, node: int, op: str, result: Array, operands: list[Array], in_backward: bool) -> None:
-        frame = users_frame(sys._getframe(1))
-        origin = self.origins[node] = _Origin(op, line_of(frame), running_layers(sys._getframe(1)))
-        if in_backward or not (fault := self.fault(result)):  # a backward pass is checked by its cotangents
+    def computed(self, node: int | None, op: str, result: Array, operands: list[Array], in_backward: bool) -> None:
+        fault = "" if in_backward else self.fault(result)  # a backward pass is checked by its cotangents
+        if node is None and not fault:
+            return
+        frame = sys._getframe(1)
+        origin = _Origin(op, line_of(users_frame(frame)), running_layers(frame))
+        if node is not None:
+            self.origins[node] = origin
+        if not fault:
             return
         guilty = next((x for x in operands if self.fault(x)), None)
         if guilty is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def locate(error: BaseException, item: str = "", function: Any = None) -> None:
     frame = sys._getframe(1)
     path = path_of(running_layers(frame), item, function)
     vars(error)["layer_path"] = path
-    line = line_of(_users_frame(error.__traceback__, frame))
+    line = _line_of_error(error.__traceback__, frame)
     message = error.args[0] if len(error.args) == 1 and isinstance(error.args[0], str) else None
     if type(error) not in _REWORDED or message is None:
-        error.add_note(f"in {path} [{line}]")
+        vars(error).setdefault("__notes__", []).append(f"in {path} [{line}]")  # as add_note, also where the error is frozen
         return
     error.args = (f"{path}: {message} [{line}]" if " > " in path else f"{message} [{line}]",)
 
@@ -92,14 +93,6 @@ def _name_in(holder: Any, layer: Any) -> str:
     return next((name for name, inner in holder.named_layers().items() if inner is layer), "")
 
 
-def line_of(frame: FrameType | None) -> str:
-    """A frame's line as file:line, the file as seen from the current directory."""
-    if frame is None:
-        return "?"
-    file, here = frame.f_code.co_filename, os.getcwd() + os.sep
-    return f"{file.removeprefix(here)}:{frame.f_lineno}"
-
-
 def users_frame(frame: FrameType | None) -> FrameType | None:
     """The innermost frame, from this one outwards, of code that is neither corgi's nor NumPy's nor Python's own."""
     while frame is not None and not _is_users(frame):
@@ -107,21 +100,24 @@ def users_frame(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
-def _users_frame(trace: TracebackType | None, frame: FrameType) -> Any:
-    """The same for an error: among the frames that it has come through, else outwards from the one that handles it."""
-    found: Any = None
+def line_of(frame: FrameType | None, number: int | None = None) -> str:
+    """A frame's line, or the one of that number, as file:line, the file as seen from the current directory."""
+    if frame is None:
+        return "?"
+    file = frame.f_code.co_filename
+    with suppress(FileNotFoundError):  # where the current directory has been removed
+        file = file.removeprefix(os.getcwd() + os.sep)
+    return f"{file}:{number or frame.f_lineno}"
+
+
+def _line_of_error(trace: TracebackType | None, frame: FrameType) -> str:
+    """The user's line that an error has come through first, or else that from which the frame was called that handles it."""
+    found = None
     while trace is not None:
         if _is_users(trace.tb_frame):
-            found = _Raised(trace)
+            found = trace
         trace = trace.tb_next
-    return found or users_frame(frame)
-
-
-class _Raised:
-    """A frame at the line where an error passed through it."""
-
-    def __init__(self, trace: TracebackType) -> None:
-        self.f_code, self.f_lineno = trace.tb_frame.f_code, trace.tb_lineno
+    return line_of(users_frame(frame)) if found is None else line_of(found.tb_frame, found.tb_lineno)
 
 
 def _is_users(frame: FrameType) -> bool:

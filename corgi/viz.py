@@ -145,7 +145,7 @@ def graph(array: Array, parameters: Layer | Mapping[str, Array] | None = None, *
     count = size(limit, "graph", "limit")
     names = _names(parameters)
     nodes = {node[0]: node for node in graph_nodes(array)}
-    if not nodes:
+    if not array.is_tracked and len(nodes) < 2:
         raise ValueError("graph: expected an array computed from tracked arrays, got one outside the graph; use tracked()")
     root = node_of(array)
     shown = _nearest(root, nodes, count)

@@ -319,7 +319,7 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
                 w.grads[k] = NULL
             if n.vjp != NULL and w.wanted[k] & 1:
                 n.vjp(&w, n, g)
-                if watching:
+                if unlikely(watching):
                     show_cotangents(&w, n, g)
             g = None
         if targets is None:  # only now, so that a pass that fails leaves no gradients behind

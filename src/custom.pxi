@@ -112,6 +112,6 @@ cdef Array custom(name, forward, backward, tuple arrays):
     # The values as they are now: the handles may be given others before the backward pass.
     set_context(n, (name, backward, [wrap_shared((<Array> a).t) for a in arrays]))
     own_node(out, n)
-    if watching:
-        show_result(out, n, list(arrays))
+    if unlikely(watching):
+        show_result(out, n, n.name, list(arrays))
     return out

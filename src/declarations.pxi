@@ -210,6 +210,7 @@ cdef extern from *:
     #endif
     """
     bint recording
+    bint unlikely(bint)
     int PyFloat_CheckExact(object)
     int PyLong_CheckExact(object)
     unsigned long PyThread_get_thread_ident()

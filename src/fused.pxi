@@ -295,6 +295,8 @@ cdef Array dense_op(Array x, Array weight, Array bias, int activation):
         if activation:
             save(n, SAVED_OUTPUT, out)
         publish(out, n)
+    elif unlikely(watching):
+        show_result(out, NULL, b"dense", [x, weight, bias])
     return out
 
 

@@ -119,15 +119,16 @@ cdef void free_doomed() noexcept:
         for i in range(4):
             if n.saved[i] != NULL:
                 tensor_release(n.saved[i])
-        if n.n_inputs == 0:
+        if n.n_inputs > 0:
+            for i in range(n.n_inputs):
+                p = n.inputs[i]
+                if p != NULL:
+                    p.refs -= 1
+                    if p.refs == 0:
+                        p.next = doomed
+                        doomed = p
+        else:
             n_leaves -= 1
-        for i in range(n.n_inputs):
-            p = n.inputs[i]
-            if p != NULL:
-                p.refs -= 1
-                if p.refs == 0:
-                    p.next = doomed
-                    doomed = p
         if n.inputs != n.inline_inputs:
             free(n.inputs)
         if n.context != NULL:
@@ -206,22 +207,24 @@ cdef inline void own_node(Array out, Node *n) noexcept:
 cdef inline int publish(Array out, Node *n) except -1:
     """Make n, with its one reference, the node of the result."""
     own_node(out, n)
-    if watching:
-        show_result(out, n, saved_operands(n))
+    if unlikely(watching):
+        show_result(out, n, n.name, saved_operands(n))
     return 0
 
 
 cdef inline int publish_of(Array out, Node *n, Array x0, Array x1, Array x2) except -1:
     """publish() for an op that need not save its operands, None where it has fewer."""
     own_node(out, n)
-    if watching:
-        show_result(out, n, [x0, x1, x2])
+    if unlikely(watching):
+        show_result(out, n, n.name, [x0, x1, x2])
     return 0
 
 
 cdef Node *record(Array out, Array x, vjp_fn vjp, const char *name) except? NULL:
     """Record an op of one input; returns the node, to which the caller adds what the vjp needs, or NULL if x is untracked."""
     if not tracked(x):
+        if unlikely(watching):
+            show_result(out, NULL, name, [x])
         return NULL
     cdef Node *n = node_new(vjp, name, 1, out.t)
     connect(n, 0, x)
@@ -232,6 +235,8 @@ cdef Node *record(Array out, Array x, vjp_fn vjp, const char *name) except? NULL
 cdef Node *record2(Array out, Array x0, Array x1, vjp_fn vjp, const char *name) except? NULL:
     """Record an op of two inputs and save both."""
     if not (tracked(x0) or tracked(x1)):
+        if unlikely(watching):
+            show_result(out, NULL, name, [x0, x1])
         return NULL
     cdef Node *n = node_new(vjp, name, 2, out.t)
     connect(n, 0, x0)

@@ -1,4 +1,4 @@
-# Looking at the graph: its nodes as a list, how many there are, and observers of what is recorded and differentiated.
+# Looking at the graph: its nodes as a list, how many there are, and observers of what is computed and differentiated.
 #
 # Above: corgi/viz.py, corgi/debug.py, optimizers (a graph that grows without end).  Below: graph.pxi, backward.pxi.
 
@@ -88,13 +88,14 @@ cdef dict observers = {}  # by thread
 
 
 def observe(observer):
-    """Show an observer what this thread records and differentiates from now on; returns the previous observer, or None.
+    """Show an observer what this thread computes and differentiates from now on; returns the previous observer, or None.
 
     Parameters
     ----------
     observer : object or None
-        ``observer.recorded(node, name, result, operands, in_backward)`` is called with every operation that was recorded: the
-        node's identity, the Array, the operands that are known, and whether a backward pass recorded it.
+        ``observer.computed(node, name, result, operands, in_backward)`` is called with every operation that was recorded, and
+        with most others: the node's identity or None, the Array, the operands that are known, and whether a backward pass
+        is under way.
         ``observer.differentiated(node, name, cotangent, cotangents)`` is called in a backward pass with the cotangent of
         the node's result and the sums so far of those of its inputs, None where none is wanted. What it raises ends the
         operation or the pass. It must not keep the arrays.
@@ -104,7 +105,7 @@ def observe(observer):
     >>> import corgi
     >>> from corgi._core import observe
     >>> class Names:
-    ...     def recorded(self, node, name, result, operands, in_backward):
+    ...     def computed(self, node, name, result, operands, in_backward):
     ...         print(name, result.shape)
     >>> previous = observe(Names())
     >>> y = corgi.exp(corgi.ones(2).tracked())
@@ -132,26 +133,30 @@ cdef bint differentiates(Walk *w) noexcept:
 
 
 cdef list saved_operands(Node *n):
-    """The operands that a node has saved, joined to their nodes."""
+    """The operands that a node has saved, joined to their nodes; what it saves in their places that is none is left out."""
     cdef list found = []
     cdef Array x
+    cdef Node *p
+    cdef int i
     for i in range(n.n_inputs if n.n_inputs < SAVED_OUTPUT else SAVED_OUTPUT):
-        if n.saved[i] == NULL:
-            found.append(None)
+        p = n.inputs[i]
+        if n.saved[i] == NULL or (p != NULL and shape_tuple(p.ndim, p.shape)
+                                  != shape_tuple(n.saved[i].ndim, n.saved[i].shape)):
             continue
         x = wrap_shared(n.saved[i])
-        if n.inputs[i] != NULL:
-            attach(x, n.inputs[i])
+        if p != NULL:
+            attach(x, p)
             x.tracks = True
         found.append(x)
     return found
 
 
-cdef int show_result(Array out, Node *n, list operands) except -1:
+cdef int show_result(Array out, Node *n, const char *name, list operands) except -1:
+    """Show the result of an op with its node, NULL if it was not recorded."""
     observer = observers.get(PyThread_get_thread_ident())
     if observer is not None:
-        observer.recorded(<size_t> n, node_name(n), wrap_shared(out.t), [x for x in operands if x is not None],
-                          bool(differentiates(NULL)))
+        observer.computed(None if n == NULL else <size_t> n, name.decode() if n == NULL else node_name(n), wrap_shared(out.t),
+                          [x for x in operands if x is not None], bool(differentiates(NULL)))
     return 0
 
 
@@ -173,7 +178,7 @@ cdef int show_cotangents(Walk *w, Node *n, Array g) except -1:
 # ---- graphs that grow without end
 
 class GraphGrowthWarning(UserWarning):
-    """The graph of recorded operations has grown with every one of many optimizer steps: past steps are kept alive.
+    """The graph of recorded operations has grown with each of many optimizer steps: those of past steps are kept alive.
 
     Examples
     --------
@@ -195,39 +200,38 @@ cdef enum:
     GROWTH_SLOTS = 8
 
 cdef struct Growth:
-    const void *owner
-    isize size, first  # recorded operations at the last step, and when they began to grow
-    int steps          # how often in a row they have become more
+    const void *owner     # what an optimizer remembers, which tells it from others
+    isize size, first     # recorded operations at its last step, and before they began to grow
+    isize leaves          # at its last step
+    int steps             # after how many steps there had been more of both
 
 cdef Growth growths[GROWTH_SLOTS]
 
 
-def watch_growth(dict state not None):
-    """Note a step of the optimizer that remembers `state`, and warn if the graph has grown with each of the last 100.
+cdef inline int watch_growth(dict state) except -1:
+    """Note a step of the optimizer that remembers `state`; warn if the graph has grown 100 times without becoming smaller.
 
-    A program that keeps no graph from step to step has as many recorded operations at each step, or now more and now fewer; one
-    that keeps them, as ``total += loss`` does, has more at every step. Leaves do not count, so that snapshots of parameters
-    may be kept.
-
-    Examples
-    --------
-    >>> import corgi
-    >>> corgi._core.watch_growth({})
+    What a step has recorded hangs on leaves that only that step has, since parameters get new ones with new values.  Where past
+    graphs are kept, as by ``total += loss``, there are more operations and more leaves at every step; longer and longer
+    graphs have more operations alone, and snapshots of parameters that are kept are leaves alone.
     """
     cdef Growth *growth = &growths[(<size_t> <void *> state >> 6) % GROWTH_SLOTS]
     cdef isize size = n_nodes - n_free_nodes - n_leaves
-    if growth.owner != <void *> state or size <= growth.size:
+    if size < growth.size or n_leaves < growth.leaves or growth.owner != <void *> state:
         growth.owner, growth.first, growth.steps = <void *> state, size, 0
-    else:
+    elif size > growth.size and n_leaves > growth.leaves:
         growth.steps += 1
-        if growth.steps == GROWTH_STEPS:
-            warn_of_growth(growth.first, size)
-    growth.size = size
+    else:
+        return 0
+    growth.size, growth.leaves = size, n_leaves
+    if growth.steps == GROWTH_STEPS:
+        warn_of_growth(growth.first, size)
+    return 0
 
 
 cdef int warn_of_growth(isize first, isize size) except -1:
     from corgi.location import warn
-    warn(f"step: the graph has grown with each of the last {GROWTH_STEPS} steps, from {first} to {size} recorded operations, "
-         "because something keeps the losses (or other results) of past steps with their graphs; "
+    warn(f"step: the graph has grown with {GROWTH_STEPS} steps in a row, from {first} to {size} recorded operations: "
+         "something keeps results of past steps, such as losses, together with their graphs; "
          "write `total += float(loss)` or `losses.append(loss.detach())`", GraphGrowthWarning)
     return 0

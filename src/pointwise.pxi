@@ -59,6 +59,8 @@ cdef Array pointwise(int op, Array x0, Array x1, Array x2):
     run(kernel, n, operands, t, rows[op].heavy)
     if recording and kind == KIND_FLOAT and (x0.tracks or (n > 1 and x1.tracks) or (n > 2 and x2.tracks)):
         record_pointwise(op, n, out, x0, x1, x2)
+    elif unlikely(watching):
+        show_result(out, NULL, pointwise_ops[op].name, [x0, x1, x2])
     return out
 
 
@@ -75,6 +77,8 @@ cdef inline Array pointwise_small(int op, Array x0, Array x1):
         kernel(t.size, args)
     if recording and (x0.tracks or x1.tracks):
         record_pointwise(op, 2, out, x0, x1, None)
+    elif unlikely(watching):
+        show_result(out, NULL, pointwise_ops[op].name, [x0, x1])
     return out
 
 

@@ -427,8 +427,8 @@ def concatenate(arrays, axis=0):
             connect(n, i, x)
         set_context(n, [x.shape[along] for x in parts])
         own_node(out, n)
-        if watching:
-            show_result(out, n, parts)
+        if unlikely(watching):
+            show_result(out, n, n.name, parts)
     return out
 
 

@@ -196,6 +196,7 @@ def optimizer_step(list parameters not None, dict rules not None, dict state not
     cdef Array p
     if common is None:
         raise ValueError("optimizer_step: expected a rule under None")
+    watch_growth(state)
     for parameter in parameters:
         require_float(handle(parameter, common.op), common.op)
     for parameter in parameters:

@@ -167,6 +167,8 @@ cdef Array fused_conv(Array x, Array filters, Array bias, tuple geometry, int ac
             save(n, SAVED_OUTPUT, out)
         set_context(n, geometry)
         publish(out, n)
+    elif unlikely(watching):
+        show_result(out, NULL, b"conv", [x, filters, bias])
     return out
 
 

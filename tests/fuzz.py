@@ -277,7 +277,6 @@ OTHER_CALLS = {
     "_core.graph_nodes": (V.copy().tracked() * 2,),
     "_core.node_of": (V,),
     "_core.reaches_beyond": ([V], [V]),
-    "_core.watch_growth": ({},),
     "_core.UpdateRule": ("step", "adam", {"beta1": 0.9}),
     "_core.optimizer_step": ([V.copy()], {None: corgi._core.UpdateRule("step", "adam", {})}, {}, 1.0),
     "_core.average_step": ([V.copy()], [V.copy()], 0.5),

@@ -18,8 +18,8 @@ def result_of(name):
 
 
 def test_all_are_here():
-    names = ["conv_net.py", "curve_fit.py", "custom_op.py", "digits.py", "dynamic_graph.py", "gpt.py", "newton.py"]
-    assert [s.name for s in SCRIPTS] == names
+    names = ["cartpole", "conv_net", "curve_fit", "custom_op", "digits", "dynamic_graph", "gpt", "newton", "pinn"]
+    assert [s.stem for s in SCRIPTS] == names
 
 
 @pytest.mark.parametrize("script", [s for s in SCRIPTS if s.name != "conv_net.py"], ids=lambda s: s.name)
@@ -33,6 +33,14 @@ def output_of(script, tmp_path):
     assert result.returncode == 0 and result.stderr == "", result.stderr
     assert result.stdout
     return result.stdout
+
+
+def test_cartpole():
+    assert result_of("cartpole.py") >= 475
+
+
+def test_pinn():
+    assert result_of("pinn.py") < 1e-3
 
 
 def test_digits():

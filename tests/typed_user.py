@@ -7,7 +7,7 @@ import numpy as np
 
 import corgi
 from corgi import Array, Model, activation, array, cost, initializer, schedule
-from corgi.layer import Conv, Dense, Flatten, Layer, MaxPool
+from corgi.layer import Conv, Dense, Flatten, Layer, MaxPool, MultiHeadAttention, Residual, Sequential, TransformerBlock
 from corgi.optimizer import LBFGS, Adam, AdamW, Average, GradientDescent, Lion, Optimizer, clip_norm
 
 
@@ -75,6 +75,10 @@ layers: list[Layer] = [
 layers.append(Dense(64, 10, halves, "softmax", dtype=np.float32))
 image_model = Model(layers, Adam(1e-3, beta1=0.8, decoupled=True), cost.cross_entropy)
 tail = Model([Scale(2), corgi.tanh, lambda x: x / 2, Dense(2, 2, initializer.glorot("normal"))], None, absolute_error)
+blocks = Sequential([TransformerBlock(8, 2, activation=corgi.tanh, causal=True), Residual([Dense(8, 8), corgi.tanh])])
+head: Sequential = blocks[:1]
+attended: Array = MultiHeadAttention(8, 2)(blocks(np.ones((3, 5, 8))), np.ones((3, 4, 8)), lengths=[4, 2, 1])
+means: Array = corgi.scaled_dot_product_attention(attended, attended, attended, np.tri(5, dtype=bool), scale=0.5)
 train, test = corgi.data.digits("float32", flat=False)
 for images, labels in corgi.data.batches(train, 32, seed=np.random.default_rng(1)):
     output: Array = image_model.forward(images)
@@ -191,3 +195,19 @@ print(corgi.checkpoint.read_weights("weights.safetensors")["weight"].shape)
 checkpoint = corgi.callback.Checkpoint("run.safetensors", every_steps=100, resume=True)
 classifier.optimizer = LBFGS()
 classifier.update(lambda: classifier.backward(classifier.forward(images)))
+
+
+# ---- debugging
+
+with corgi.debug.detect_nan(infinity=False) as checks:
+    watched: Array = corgi.log(x)
+checks.enable().disable()
+
+
+@corgi.debug.detect_nan()
+def checked(value: Array) -> Array:
+    return value * 2
+
+
+states: list[str] = [row.state for row in corgi.debug.gradients(classifier)] + corgi.debug.unused_parameters({"x": x})
+corgi.viz.graph(checked(watched), classifier, limit=100).render("graph.svg")

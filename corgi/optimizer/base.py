@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from corgi._core import Array, UpdateRule, optimizer_step, watch_growth
+from corgi._core import Array, UpdateRule, optimizer_step
 from corgi.optimizer.checks import Limit, Number, Setting, listed, mapping, named, number, same_shape, whole
 from corgi.optimizer.clip import clip_norm, clip_value
 
@@ -129,7 +129,6 @@ class Optimizer:
             for parameter in listed(parameters, f"{type(self).__name__}.step"):
                 self.update(parameter)
         self.steps += 1
-        watch_growth(self.state)
 
     def update(self, parameter: Array) -> None:
         """Update one parameter and clear its gradient; without a gradient, do nothing.
