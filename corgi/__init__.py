@@ -166,6 +166,7 @@ __all__ = [
     "broadcast_to",
     "callback",
     "check_gradient",
+    "checkpoint",
     "concatenate",
     "conv",
     "conv_transpose",
@@ -291,12 +292,12 @@ __all__ += [  # noqa: RUF022
 # ---- end of pointwise ops
 
 if _t.TYPE_CHECKING:
-    from corgi import callback, data, debug, metric, viz
+    from corgi import callback, checkpoint, data, debug, metric, viz
 else:
 
     def __getattr__(name):
         """Modules that many programs do without are imported at the first use."""
-        if name in ("callback", "data", "debug", "metric", "viz"):
+        if name in ("callback", "checkpoint", "data", "debug", "metric", "viz"):
             return _import_module(f"corgi.{name}")
         raise AttributeError(f"module 'corgi' has no attribute {name!r}")
 

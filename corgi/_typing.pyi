@@ -4,7 +4,7 @@ Above: the annotations of the package.  Below: the extension's stub.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -32,6 +32,7 @@ __all__ = [
     "Schedule",
     "Seed",
     "Shape",
+    "Stateful",
 ]
 
 Activation: TypeAlias = Callable[[Array], Array]
@@ -42,6 +43,10 @@ Parameters: TypeAlias = Mapping[str, Array] | Iterable[Array]
 Rule: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], ArrayLike]
 Schedule: TypeAlias = Callable[[int], float]
 Seed: TypeAlias = int | np.random.Generator | None
+
+class Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Any) -> None: ...
 
 class OptimizerOptions(TypedDict, total=False):
     schedule: Schedule | None

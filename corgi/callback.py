@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from corgi._core import Array, assign
 from corgi.atomic import replaced
-from corgi.layer.base import Layer
+from corgi.optimizer.checks import mapping, whole
 from corgi.schedule import Schedule as Factors
 
 if TYPE_CHECKING:
+    from corgi._core import Array
+    from corgi.model import Model
     from corgi.training import Run
 
 __all__ = [
@@ -67,6 +68,27 @@ class Callback:
 
     def on_train_end(self, run: Run) -> None:
         """After the last epoch, also if that was ended early or interrupted, but not after an error."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `Checkpoint` must save of this callback to go on exactly: nothing, unless a subclass defines it.
+
+        Returns
+        -------
+        dict
+            Of numbers, strings, None, lists, dicts and arrays.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave. `Model.fit` calls it after `on_train_begin`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the state is not that of such a callback; then nothing has changed.
+        """
+        if state:
+            raise ValueError(f"{type(self).__name__}.load_state_dict: expected nothing, got {', '.join(map(str, state))}")
 
 
 class LambdaCallback(Callback):
@@ -131,6 +153,12 @@ class Monitor:
         if name not in run.figures:
             raise ValueError(f"{self.owner}: expected to monitor one of {', '.join(run.figures)}, got {name!r}")
         return run.figures[name]
+
+    def checked(self, best: Any) -> float | None:
+        """A best value that was saved."""
+        if best is not None and (isinstance(best, bool) or not isinstance(best, int | float)):
+            raise TypeError(f"{self.owner}.load_state_dict: expected a number for best, got {type(best).__name__}")
+        return None if best is None else float(best)
 
     def improved(self, run: Run) -> bool:
         """Whether the figure is better than ever before, by more than min_delta; NaN never is."""
@@ -201,7 +229,9 @@ class EarlyStopping(Callback):
         self._monitor = Monitor(self, monitor, mode, min_delta)
         self.patience, self.restore_best = patience, restore_best
         self.best_epoch: int | None = None
-        self._kept: Snapshot | None = None
+        self._start = 0
+        self._model: Model | None = None  # during the training
+        self._kept: dict[str, Array] | None = None
 
     @property
     def best(self) -> float | None:
@@ -212,62 +242,55 @@ class EarlyStopping(Callback):
         """Start anew."""
         self._monitor.reset()
         self.best_epoch = self._kept = None
-        self._start = run.epoch
+        self._start, self._model = run.epoch, run.model
 
     def on_epoch_end(self, run: Run) -> None:
         """Compare, and stop."""
         if self._monitor.improved(run):
             self.best_epoch = run.epoch
             if self.restore_best:
-                self._kept = Snapshot(run.model)
+                self._kept = run.model.state_dict()
         elif run.epoch - (self._start - 1 if self.best_epoch is None else self.best_epoch) >= self.patience:
             run.stop(f"no better {self._monitor.name_in(run)} in {self.patience} epochs")
 
     def on_train_end(self, run: Run) -> None:
         """Go back to the best epoch."""
         if self._kept is not None and run.epoch != self.best_epoch:
-            self._kept.restore()
-        self._kept = None
+            run.model.load_state_dict(self._kept)
+        self._kept = self._model = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best figure, its epoch, and the arrays of that epoch."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "start": self._start, "kept": self._kept}
 
-class Snapshot:
-    """The values of all arrays of a model, found as its parameters are. Values never change, so nothing is copied."""
-
-    def __init__(self, model: Layer) -> None:
-        self.places: list[tuple[Any, Any, Array, Array]] = []
-        self._add(model, set())
-
-    def _add(self, holder: Any, seen: set[int]) -> None:
-        seen.add(id(holder))
-        in_layer = isinstance(holder, Layer)
-        items: Any = vars(holder).items() if in_layer else holder.items() if isinstance(holder, dict) else enumerate(holder)
-        for name, value in items:
-            if in_layer and name[0] == "_":
-                continue
-            if type(value) is Array:
-                self.places.append((holder, name, value, value.detach()))
-            elif isinstance(value, Layer | list | tuple | dict) and id(value) not in seen:
-                self._add(value, seen)
-
-    def restore(self) -> None:
-        """Give the arrays their values back, and put back those that were replaced by others."""
-        for holder, name, array, values in self.places:
-            assign(array, values)
-            if isinstance(holder, Layer):
-                setattr(holder, name, array)
-            elif not isinstance(holder, tuple):
-                holder[name] = array
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        op = "EarlyStopping.load_state_dict"
+        given = mapping(state, op)
+        best, epoch, kept = self._monitor.checked(given.get("best")), given.get("best_epoch"), given.get("kept")
+        epoch = None if epoch is None else whole(epoch, op, "best_epoch", least=0)
+        start = whole(given.get("start"), op, "start", least=0)
+        if kept is not None and self._model is not None:
+            self._model._matched(kept, True, f"{op}: ")
+        self._monitor.best, self.best_epoch, self._start, self._kept = best, epoch, start, kept
 
 
 class Checkpoint(Callback):
-    """Save after epochs, each file whole or not at all: a crash or a full disk leaves the file before.
+    """Save the training in a file, whole or not at all: a crash or a full disk leaves the file before.
+
+    With `resume` a script that was killed is simply started again: `Model.fit` goes on where the file was written, in the
+    middle of an epoch too, and ends with the same parameters and history, bit for bit, as if it had not been interrupted.
+    Saved are the model with its optimizer and random generators (see `Model.save`), the history, sums of the epoch, the
+    places of the loaders, and what other callbacks need, which `Callback.state_dict` tells. Data that is no array must come
+    by a `corgi.data.Loader` to be gone on with in the middle of an epoch.
 
     Parameters
     ----------
     path : str or os.PathLike
-        Of the file. Fields in braces are filled in: ``"model-{epoch}-{val_loss:.3f}.npz"``, with the epoch from 0.
-    save : callable
-        ``save(path)`` writes what is wanted to a file of the name that it is given, a new one beside `path`.
+        Of the file, in the format safetensors. Fields in braces are filled in:
+        ``"model-{epoch}-{val_loss:.3f}.safetensors"``, with the epoch from 0; also ``{step}``.
+    save : callable, optional
+        ``save(path)`` writes something else to a file of the name that it is given, a new one beside `path`.
     monitor : str, optional
         Name of the figure for `best_only`; by default 'val_loss', or 'loss' without a validation.
     mode : {'min', 'max'}, optional
@@ -276,44 +299,62 @@ class Checkpoint(Callback):
         Whether to save only when the figure is better than ever before.
     every : int
         Number of epochs from one file to the next.
+    every_steps : int, optional
+        Number of updates after which to save besides.
+    resume : bool
+        Whether to go on with what the file holds, if it is there.
 
     Raises
     ------
     TypeError, ValueError
-        If an option is not one; in the training, if there is no such figure.
+        If an option is not one; in the training, if there is no such figure, the file to go on with is not one of such a
+        training, or something cannot be saved.
+    ModuleNotFoundError
+        If the package safetensors is not installed, and there is no `save`.
     OSError
         If the file cannot be written, or `save` wrote none.
 
     Examples
     --------
     >>> import os, tempfile
-    >>> import numpy as np
     >>> import corgi
-    >>> model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.Adam(), corgi.cost.mse)
-    >>> def save(path):
-    ...     np.savez(path, **{name: p.numpy() for name, p in model.named_parameters().items()})
+    >>> def train(path, epochs):
+    ...     corgi.seed(0)
+    ...     model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.Adam(), corgi.cost.mse)
+    ...     checkpoint = corgi.callback.Checkpoint(path, resume=True)
+    ...     return model.fit([[1.0], [2.0]], [[1.0], [3.0]], epochs=epochs, batch_size=1, callbacks=[checkpoint])["loss"]
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     checkpoint = corgi.callback.Checkpoint(os.path.join(folder, "model-{epoch}.npz"), save, every=2)
-    ...     _ = model.fit([[1.0]], [[1.0]], epochs=4, callbacks=[checkpoint])
-    ...     sorted(os.listdir(folder))
-    ['model-1.npz', 'model-3.npz']
+    ...     first = train(os.path.join(folder, "a.safetensors"), 2)
+    ...     more = train(os.path.join(folder, "a.safetensors"), 4)
+    ...     whole = train(os.path.join(folder, "b.safetensors"), 4)
+    >>> len(first), more == whole
+    (2, True)
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
-        save: Callable[[str], object],
+        save: Callable[[str], object] | None = None,
         *,
         monitor: str | None = None,
         mode: str | None = None,
         best_only: bool = False,
         every: int = 1,
+        every_steps: int | None = None,
+        resume: bool = False,
     ) -> None:
-        if not callable(save):
+        if save is not None and not callable(save):
             raise TypeError(f"Checkpoint: expected a function for save, got {type(save).__name__}")
         self.path, self.save, self.every = os.fspath(path), save, _every(every, "Checkpoint")
-        self.best_only = best_only
+        self.best_only, self.resume = bool(best_only), bool(resume)
+        self.every_steps = None if every_steps is None else _every(every_steps, "Checkpoint", "every_steps")
+        if best_only and every_steps is not None:
+            raise ValueError("Checkpoint: expected best_only or every_steps, got both; use one Checkpoint for each")
+        if resume and (save is not None or "{" in self.path):
+            raise ValueError(f"Checkpoint: expected one path, and no save, to resume from, got {self.path!r}")
         self._monitor = Monitor(self, monitor, mode)
+        if every_steps is not None:  # else nothing is called after each batch
+            self.on_batch_end = self._after_batch  # type: ignore[method-assign]
 
     def on_train_begin(self, run: Run) -> None:
         """Start anew."""
@@ -323,8 +364,32 @@ class Checkpoint(Callback):
         """Save."""
         if (run.epoch + 1) % self.every or (self.best_only and not self._monitor.improved(run)):
             return
-        with replaced(self.path.format(epoch=run.epoch, **run.figures)) as name:
+        self._write(run, run.figures)
+
+    def _after_batch(self, run: Run) -> None:
+        if self.every_steps and run.step % self.every_steps == 0:
+            self._write(run, {})
+
+    def _write(self, run: Run, figures: dict[str, float]) -> None:
+        fields = {"epoch": run.epoch, "step": run.step, **figures}
+        try:
+            path = self.path.format(**fields)
+        except (LookupError, ValueError) as error:
+            known = ", ".join(fields)
+            raise ValueError(f"Checkpoint: expected fields among {known} in the path, got {self.path!r}") from error
+        if self.save is None:
+            run.model.save(path, training=run)
+            return
+        with replaced(path) as name:
             self.save(name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best figure."""
+        return {"best": self._monitor.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self._monitor.best = self._monitor.checked(mapping(state, "Checkpoint.load_state_dict").get("best"))
 
 
 class Schedule(Callback):
@@ -382,6 +447,18 @@ class Schedule(Callback):
             getattr(self.rule, self._told)(self._monitor.value(run))
         elif self._told == "step":
             self.rule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the scheduler's own `state_dict` tells, if it has one."""
+        saved: dict[str, Any] = self.rule.state_dict() if callable(getattr(self.rule, "state_dict", None)) else {}
+        return saved
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        if callable(getattr(self.rule, "load_state_dict", None)):
+            self.rule.load_state_dict(state)
+        else:
+            super().load_state_dict(state)
 
 
 class Log(Callback):
@@ -454,6 +531,7 @@ class CSVLogger(Callback):
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path, self.append = os.fspath(path), append
         self._names: list[str] | None = None
+        self._size: int | None = None  # what to keep of the file, when a saved training goes on
 
     def on_train_begin(self, run: Run) -> None:
         """Begin the file, or read the names of the one that is there."""
@@ -470,6 +548,9 @@ class CSVLogger(Callback):
 
         names = ["epoch", *run.figures]
         with open(self.path, "w" if self._names is None else "a", newline="") as file:
+            if self._size is not None:
+                file.truncate(self._size)
+                self._size = None
             writer = csv.writer(file)
             if self._names is None:
                 writer.writerow(names)
@@ -477,6 +558,20 @@ class CSVLogger(Callback):
             elif self._names != names:
                 raise ValueError(f"CSVLogger: expected {', '.join(self._names)}, as in the file, got {', '.join(names)}")
             writer.writerow([run.epoch, *run.figures.values()])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The names in the file, and its size: what was written later goes when the training goes on from here."""
+        return {"names": self._names, "size": os.path.getsize(self.path) if self._names is not None else 0}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, if the file is still there; else a new one begins."""
+        op = "CSVLogger.load_state_dict"
+        given = mapping(state, op)
+        names, size = given.get("names"), whole(given.get("size"), op, "size", least=0)
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise TypeError(f"{op}: expected a list of names, got {type(names).__name__}")
+        there = names is not None and os.path.exists(self.path) and os.path.getsize(self.path) >= size
+        self._names, self._size = (names, size) if there else (None, None)
 
 
 class TensorBoard(Callback):
@@ -543,9 +638,9 @@ def _writer(folder: str) -> Any:
     return SummaryWriter(folder)
 
 
-def _every(value: int, owner: str) -> int:
+def _every(value: int, owner: str, name: str = "every") -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{owner}: expected an int for every, got {type(value).__name__}")
+        raise TypeError(f"{owner}: expected an int for {name}, got {type(value).__name__}")
     if value < 1:
-        raise ValueError(f"{owner}: expected every of at least 1, got {value}")
+        raise ValueError(f"{owner}: expected {name} of at least 1, got {value}")
     return value

@@ -1,6 +1,6 @@
 """The command `corgi`: trains on real data, and shows what corgi runs on.
 
-Above: the shell.  Below: `Model`, `data`; tqdm draws the progress bar.
+Above: the shell.  Below: `Model.fit`, `data`; tqdm draws the progress bar.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import corgi
@@ -20,7 +19,6 @@ from corgi.optimizer import Adam, GradientDescent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from corgi.data import Dataset
     from corgi.layer import Layer
 
 DEFAULT_RATE = {"sgd": 0.1, "adam": 0.003}
@@ -45,10 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except ModuleNotFoundError as error:
-        if error.name not in ("sklearn", "tqdm"):
+        if error.name != "sklearn":
             raise
-        package = {"sklearn": "scikit-learn"}.get(error.name, error.name)
-        print(f"corgi: expected {package}, which is not installed; pip install corgi[examples]", file=sys.stderr)
+        print("corgi: expected scikit-learn, which is not installed; pip install corgi[examples]", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("corgi: interrupted", file=sys.stderr)
@@ -140,8 +137,6 @@ def _run_digits(options: argparse.Namespace) -> int:
 
 def train_digits(options: argparse.Namespace) -> tuple[Model, float]:
     """What `corgi train digits` does; returns the trained model and its accuracy on the held-out images."""
-    from tqdm import tqdm
-
     corgi.seed(options.seed)
     train, test = data.digits(options.dtype, options.seed, flat=not options.conv)
     rate = getattr(options, "learning_rate", DEFAULT_RATE[options.optimizer])
@@ -149,31 +144,11 @@ def train_digits(options: argparse.Namespace) -> tuple[Model, float]:
     model = Model(digits_layers(options.conv, options.dtype), optimizer, cost.cross_entropy)
     weights = sum(parameter.size for parameter in model.parameters())
     print(f"{model}\n{weights:,} parameters, {len(train.labels):,} images to train on, {len(test.labels)} held out")
-    start = time.perf_counter()
-    with tqdm(range(options.epochs), desc="epochs", disable=None) as bar:
-        for _ in bar:
-            loss = train_epoch(model, train, options.batch_size)
-            bar.set_postfix(loss=f"{loss:.4f}")
-    seconds = time.perf_counter() - start
-    right = count_right(model, test)
+    history = model.fit(*train, epochs=options.epochs, batch_size=options.batch_size, seed=initializer.generator())
+    if history.stopped:
+        raise KeyboardInterrupt
+    accuracy = model.evaluate(*test, metrics="accuracy")["accuracy"]
     total = len(test.labels)
-    print(f"loss {loss:.6f} after {options.epochs} epochs, {seconds:.1f} s")
-    print(f"accuracy on held-out images: {right / total:.1%} ({right} of {total})")
-    return model, right / total
-
-
-def train_epoch(model: Model, dataset: Dataset, batch_size: int) -> float:
-    """Train once on every image; returns the mean loss of an image."""
-    total = 0.0
-    for images, labels in data.batches(dataset, batch_size):
-        model.forward(images)
-        total += model.backward(labels) * len(labels)
-        model.update()
-    return total / len(dataset.labels)
-
-
-def count_right(model: Model, dataset: Dataset) -> int:
-    """How many images a model classifies right."""
-    with corgi.no_tracking():
-        classes = corgi.argmax(model(dataset.images), axis=-1)
-    return int((classes == dataset.labels).sum())
+    print(f"loss {history['loss'][-1]:.6f} after {options.epochs} epochs, {sum(history['seconds']):.1f} s")
+    print(f"accuracy on held-out images: {accuracy:.1%} ({round(accuracy * total)} of {total})")
+    return model, accuracy

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from corgi._core import Array, concatenate, get_default_dtype, zeros
+from corgi._core import Array, array, concatenate, get_default_dtype, zeros
 from corgi.functional import _as_array, _leaves, _tree_map
 
 
@@ -34,6 +34,13 @@ class Flat:
         """The arrays whose elements a vector holds."""
         layout = zip(self.slices, self.shapes, self.dtypes, strict=True)
         return [vector[part].reshape(shape).astype(dtype) for part, shape, dtype in layout]
+
+    def vector(self, value: Any, name: str, op: str) -> Array:
+        """A saved vector of this layout."""
+        vector = array(value, self.dtype)
+        if vector.shape != (self.slices[-1].stop,):
+            raise ValueError(f"{op}: expected {name} of shape {(self.slices[-1].stop,)}, got {vector.shape}")
+        return vector
 
 
 def floats(name: str, what: str, tree: Any) -> Any:

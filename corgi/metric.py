@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corgi._core import Array, absolute, argmax, array, mean, reshape, square
+from corgi.optimizer.checks import mapping, whole
 
 if TYPE_CHECKING:
     from corgi._typing import ArrayLike
@@ -62,6 +63,30 @@ class Metric:
         """The figure of all batches since `reset`; NaN without any."""
         raise NotImplementedError(f"{type(self).__name__}: expected the metric to define result(self)")
 
+    def state_dict(self) -> dict[str, Any]:
+        """What must be saved to go on between two batches: all attributes other than functions.
+
+        Returns
+        -------
+        dict
+        """
+        return {name: value for name, value in vars(self).items() if not callable(value)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the state is not that of such a metric; then nothing has changed.
+        """
+        own, op = self.state_dict(), f"{type(self).__name__}.load_state_dict"
+        given = mapping(state, op)
+        if set(given) != set(own):
+            raise ValueError(f"{op}: expected the attributes {', '.join(own)}, got {', '.join(map(str, given))}")
+        for name, value in own.items():
+            vars(self)[name] = np.array(given[name]) if isinstance(value, np.ndarray) else given[name]
+
 
 class Mean(Metric):
     """The mean over rows of a function that gives the mean over the rows of a batch.
@@ -99,9 +124,26 @@ class Mean(Metric):
             self._total += float(self.function(output, target)) * rows
             self._rows += rows
 
+    def state_dict(self) -> dict[str, Any]:
+        """The sum and the number of rows so far."""
+        return {"total": self._total, "rows": self._rows}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self._total, self._rows = sum_and_rows(state, "Mean.load_state_dict")
+
     def result(self) -> float:
         """The mean over all rows since `reset`; NaN without any."""
         return self._total / self._rows if self._rows else float("nan")
+
+
+def sum_and_rows(state: Any, op: str) -> tuple[float, int]:
+    """A sum over rows and their number, out of a saved state."""
+    given = mapping(state, op)
+    total = given.get("total")
+    if type(total) is not float:
+        raise TypeError(f"{op}: expected a float for total, got {type(total).__name__}")
+    return total, whole(given.get("rows"), op, "rows", least=0)
 
 
 def classes(output: ArrayLike, target: ArrayLike, op: str, threshold: float = 0.5) -> tuple[Array, Array]:
@@ -316,6 +358,17 @@ class F1(Metric):
         counts[: len(self._counts)] = self._counts
         for column, part in enumerate(parts):
             counts[: len(part), column] += part
+        self._counts = counts
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts so far, of each class: right, predicted, actual."""
+        return {"counts": array(self._counts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        counts = np.array(mapping(state, "F1.load_state_dict").get("counts"))
+        if counts.dtype != np.int64 or counts.ndim != 2 or counts.shape[0] < 2 or counts.shape[1] != 3:
+            raise ValueError(f"F1.load_state_dict: expected int64 counts (classes, 3), got {counts.dtype} {counts.shape}")
         self._counts = counts
 
     def result(self) -> float:

@@ -11,9 +11,10 @@ from corgi._core import Array
 from corgi.layer.container import Sequential, indented, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    import os
+    from collections.abc import Callable, Iterable, Sequence
 
-    from corgi._typing import Activation, Cost, DTypeLike, Seed
+    from corgi._typing import Activation, Cost, DTypeLike, Seed, Stateful
     from corgi.callback import Callback
     from corgi.history import History
     from corgi.layer import Layer
@@ -132,16 +133,42 @@ class Model(Sequential):
         self._output = None
         return float(loss.item())
 
-    def update(self) -> None:
+    def update(self, closure: Callable[[], Any] | None = None) -> None:
         """Let the optimizer give every parameter new values, and clear the gradients.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            ``closure()`` calls `forward` and returns what `backward` returns. Optimizers such as `LBFGS` call it more than
+            once in a step, others once.
 
         Raises
         ------
         ValueError
             Without an optimizer.
+        TypeError
+            If the optimizer needs a closure, and there is none.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> x, y = corgi.linspace(0, 1, 8).reshape(8, 1), corgi.linspace(1, 3, 8).reshape(8, 1)
+        >>> model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.LBFGS(), corgi.cost.mse)
+        >>> def closure():
+        ...     model.forward(x)
+        ...     return model.backward(y)
+        >>> model.update(closure)
+        >>> round(model.layers[0].weight.item(), 6)
+        2.0
         """
         if self.optimizer is None:
             raise ValueError("Model.update: expected a model with an optimizer; pass one: Model(layers, optimizer, cost)")
+        if closure is not None and getattr(self.optimizer, "needs_closure", False):
+            step: Any = self.optimizer.step  # which takes more than that of others
+            step(self.parameters(), closure)
+            return
+        if closure is not None:
+            closure()
         self.optimizer.step(self.parameters())
 
     def fit(
@@ -186,7 +213,8 @@ class Model(Sequential):
             over the rows of a batch, as in `corgi.metric`. The figure of an epoch is that over all its rows, whatever the
             batches; in training each batch is judged before it is learnt from.
         callbacks : list of Callback
-            See `corgi.callback`.
+            See `corgi.callback`. With ``Checkpoint(path, resume=True)`` a script that was killed goes on exactly when it is
+            started again.
         progress : bool, optional
             Whether to draw a progress bar with tqdm; by default if standard error is a terminal and tqdm is installed.
         seed : int, numpy.random.Generator or None
@@ -306,6 +334,103 @@ class Model(Sequential):
         from corgi import training
 
         return training.predict(self, x, batch_size=batch_size)
+
+    def save(
+        self, path: str | os.PathLike[str], *, weights_only: bool = False, extra: Any = None, **parts: Stateful
+    ) -> None:
+        """Write all that is needed to go on with the training exactly to one safetensors file, whole or not at all.
+
+        That is the arrays of the model (parameters and statistics), the state of the optimizer with its schedule, and those
+        of the package's random generator and of generators that layers have of their own. A crash or a full disk leaves the
+        file that was there. Needs the package safetensors.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        weights_only : bool
+            Whether to write the arrays of the model alone, as a file of weights.
+        extra : optional
+            Numbers, strings, None, lists, dicts and arrays of one's own, which `load` gives back.
+        **parts : objects with state_dict() and load_state_dict(state)
+            Also to be saved, under their names: ``loader=loader``, ``average=average``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; one that was there stays.
+        ModuleNotFoundError
+            If the package safetensors is not installed.
+        TypeError, ValueError
+            If something cannot be saved.
+
+        See Also
+        --------
+        corgi.callback.Checkpoint : saves a training by `fit`, and goes on with it.
+        corgi.checkpoint.save_weights : writes weights under other names.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import corgi
+        >>> x, y = corgi.arange(6.0).reshape(6, 1), corgi.arange(6.0).reshape(6, 1)
+        >>> model = corgi.Model([corgi.layer.Dense(1, 1)], corgi.optimizer.Adam(), corgi.cost.mse)
+        >>> loader = corgi.data.Loader((x, y), 2, shuffle=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "run.safetensors")
+        ...     for inputs, targets in loader:
+        ...         _ = model.forward(inputs)
+        ...         loss = model.backward(targets)
+        ...         model.update()
+        ...         model.save(path, loader=loader, extra={"loss": loss})
+        ...     model.load(path, loader=loader) == {"loss": loss}
+        True
+        """
+        from corgi import checkpoint
+
+        checkpoint.save(self, path, weights_only=weights_only, extra=extra, parts=parts)
+
+    def load(self, path: str | os.PathLike[str], *, weights_only: bool = False, **parts: Stateful) -> Any:
+        """Take over what `save` wrote, in a model that was made in the same way: it goes on as the saved one, bit for bit.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        weights_only : bool
+            Whether to load the arrays of the model alone, of a file of weights or of one with more.
+        **parts : objects with state_dict() and load_state_dict(state)
+            That were saved under these names, and take over their states. Others in the file are left alone.
+
+        Returns
+        -------
+        object
+            The `extra` of `save`; its tuples have become lists, and NumPy's arrays and numbers Arrays and Python's.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ModuleNotFoundError
+            If the package safetensors is not installed.
+        ValueError
+            If it is no such file, or not one of such a model, optimizer, and such parts; then nothing has changed.
+        TypeError
+            If a part is no such object.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import corgi
+        >>> first, second = (corgi.Model([corgi.layer.Dense(2, 1)], corgi.optimizer.Adam()) for _ in range(2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "run.safetensors")
+        ...     first.save(path)
+        ...     second.load(path)
+        >>> (first([[1.0, 2.0]]) == second([[1.0, 2.0]])).item()
+        True
+        """
+        from corgi import checkpoint
+
+        return checkpoint.load(self, path, weights_only=weights_only, parts=parts)
 
     def summary(self, input_shape: int | Sequence[int] | None = None, dtype: DTypeLike | None = None) -> Summary:
         """A table of the layers: path, type, output shape, parameters and their bytes.

@@ -1,30 +1,34 @@
 """The loops behind `Model.fit`, `evaluate` and `predict`.
 
-Above: `Model`.  Below: `corgi.data.Loader`, metrics, callbacks, `History`; tqdm (the progress bar), imported at its use.
+Above: `Model`.  Below: `corgi.data.Loader`, metrics, callbacks, `History`, the progress bar, checkpoints.
 """
 
 from __future__ import annotations
 
+import copy
 import math
+import os
 import signal
-import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from corgi._core import Array, array, concatenate, get_default_dtype, no_tracking
-from corgi.callback import EVENTS, Callback
-from corgi.data.loader import Loader, own_generator, split
+from corgi.callback import EVENTS, Callback, Checkpoint
+from corgi.checkpoint import Saved, load_all, part_of, read, reasons, restore
+from corgi.data.loader import Loader, generator_state, own_generator, set_generator, split
 from corgi.data.source import builder
 from corgi.history import History
 from corgi.layer.base import size as checked_size
 from corgi.location import warn
 from corgi.metric import Metric, collected
+from corgi.optimizer.checks import mapping, whole
+from corgi.progress import Bar, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +72,16 @@ class Run:
     'three steps'
     """
 
-    def __init__(self, model: Model, epoch: int, epochs: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        epoch: int,
+        epochs: int,
+        data: Data,
+        measures: dict[str, Metric],
+        callbacks: list[Callback],
+        stop_on_nan: bool,
+    ) -> None:
         self.model, self.history = model, History()
         self.epoch, self.epochs = epoch, epochs
         self.first_epoch = epoch
@@ -76,7 +89,10 @@ class Run:
         self.loss = math.nan
         self.figures: dict[str, float] = {}
         self.stopped = ""
-        self.warned = False
+        self._data, self._measures, self._callbacks = data, measures, callbacks
+        self._stop_on_nan, self._warned = stop_on_nan, False
+        self._next = epoch  # the epoch to go on with, of which there have been so many rows, with this sum of losses
+        self._rows, self._total, self._start = 0, 0.0, 0.0
 
     def stop(self, reason: str = "stopped by a callback") -> None:
         """End the training after the current batch or epoch.
@@ -87,6 +103,93 @@ class Run:
             For ``history.stopped``.
         """
         self.stopped = reason
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training is, besides the model: what `corgi.callback.Checkpoint` saves.
+
+        Returns
+        -------
+        dict
+            Of numbers, strings, None, lists, dicts and arrays.
+
+        Raises
+        ------
+        TypeError
+            Within an epoch, if the batches come from an iterable that is no `corgi.data.Loader`.
+        """
+        within, loader, judged = self._rows > 0, *self._data[:2]
+        if within and not isinstance(loader, Loader):
+            raise TypeError(f"Checkpoint: expected a corgi.data.Loader to save within an epoch, got {type(loader).__name__}")
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            "history": dict(self.history),
+            "figures": self.figures,
+            "next": self._next,
+            "warned": self._warned,
+            "rows": self._rows,
+            "total": self._total,
+            "seconds": time.perf_counter() - self._start if within else 0.0,
+            "metrics": {name: measure.state_dict() for name, measure in self._measures.items()} if within else {},
+            "loader": loader.state_dict() if isinstance(loader, Loader) else None,
+            "validation": judged.state_dict() if isinstance(judged, Loader) else None,
+            "chosen": self._data.chosen,
+            "callbacks": [[type(callback).__name__, callback.state_dict()] for callback in self._callbacks],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the state is not that of a training with such data, metrics and callbacks; then nothing has changed.
+        """
+        op = "fit"
+        given = mapping(state, op)
+        epoch, step, following, rows = (whole(given[name], op, name, least=0) for name in ("epoch", "step", "next", "rows"))
+        loss, total, seconds = (_float(given[name], name) for name in ("loss", "total", "seconds"))
+        figures = {str(name): _float(value, name) for name, value in mapping(given["figures"], op).items()}
+        history = mapping(given["history"], op)
+        for name, values in history.items():
+            if not isinstance(values, list) or len({len(values), *map(len, history.values())}) != 1:
+                raise ValueError("expected lists of equal lengths in the history")
+            history[name] = [_float(value, name) for value in values]
+        if not isinstance(given["stopped"], str) or not 0 <= following - epoch <= 1:
+            raise ValueError("expected a reason to stop, and an epoch to go on with")
+        load_all(self._matched(given, within=rows > 0))
+        self.epoch, self.step, self._next, self._rows = epoch, step, following, rows
+        self.loss, self._total, self._start = loss, total, time.perf_counter() - seconds
+        self.figures, self.stopped, self._warned = figures, given["stopped"], given["warned"] is True
+        self.history.clear()
+        self.history.update(history)
+
+    def _matched(self, given: dict[str, Any], within: bool) -> list[tuple[Any, Any]]:
+        """The loaders, metrics and callbacks, each with its state."""
+        pairs: list[tuple[Any, Any]] = []
+        for name, loader in zip(("loader", "validation"), self._data[:2], strict=True):
+            if isinstance(loader, Loader):
+                pairs.append((loader, given[name]))
+            elif given[name] is not None or (within and name == "loader"):
+                raise ValueError(f"expected a Loader for the {name}, as in the training that was saved")
+        if within:
+            states = mapping(given["metrics"], "fit")
+            if list(states) != list(self._measures):
+                raise ValueError(f"it has the metrics {', '.join(states)}, the training {', '.join(self._measures)}")
+            pairs += [(measure, states[name]) for name, measure in self._measures.items()]
+        kinds = [type(callback).__name__ for callback in self._callbacks]
+        if [kind for kind, _ in given["callbacks"]] != kinds:
+            saved = ", ".join(str(kind) for kind, _ in given["callbacks"])
+            raise ValueError(f"it has the callbacks {saved}, the training {', '.join(kinds)}")
+        return pairs + [(callback, own) for callback, (_, own) in zip(self._callbacks, given["callbacks"], strict=True)]
+
+
+_PLAIN = ("epoch", "step", "loss", "stopped")
+
+
+def _float(value: Any, name: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number for {name}, got {type(value).__name__}")
+    return float(value)
 
 
 # ---- the loops
@@ -116,40 +219,18 @@ def fit(
     if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, int) or not 0 <= initial_epoch <= epochs:
         raise ValueError(f"fit: expected initial_epoch from 0 to {epochs}, got {initial_epoch!r}")
     measures = collected(metrics, "fit")
-    loader, held_out = _loaders(model, x, y, validation, batch_size, shuffle, seed)
+    callbacks = _listed(callbacks)
     called = _called(callbacks)
-    run = Run(model, initial_epoch, epochs)
-    with _modes(model), _Interruption() as interruption, _progress(progress, loader, epochs - initial_epoch) as bar:
+    saved = _saved(callbacks)
+    data = _data(model, x, y, validation, batch_size, shuffle, seed, saved)
+    run = Run(model, initial_epoch, epochs, data, measures, callbacks, stop_on_nan)
+    with _modes(model), _Interruption() as interruption:
         try:
             _call(called, "on_train_begin", run)
-            for run.epoch in range(initial_epoch, epochs):
-                _call(called, "on_epoch_begin", run)
-                if run.stopped:
-                    break
-                bar.begin(run)
-                start = time.perf_counter()
-                model.train()
-                figures = _train(run, loader, measures, called, bar, interruption, stop_on_nan)
-                if figures is None and run.stopped:
-                    break
-                if figures is None:  # nothing was left of the epoch that the loader was in
-                    continue
-                if held_out is not None:
-                    model.eval()
-                    found = _judge(model, held_out, measures, "fit")
-                    figures |= {f"val_{name}": value for name, value in found.items()}
-                if hasattr(model.optimizer, "rate"):  # optimizers of another make may have none
-                    figures["rate"] = model.optimizer.rate()
-                figures["seconds"] = time.perf_counter() - start
-                with interruption.later():
-                    run.figures = figures
-                    run.history.append(figures)
-                bar.end(run)
-                _call(called, "on_epoch_end", run)
-                if run.stopped and run.epoch + 1 < epochs:
-                    break
-            else:
-                run.stopped = ""
+            if saved is not None:
+                restore(saved, model, {"training": run}, "fit")
+            with progress_bar(progress, data.loader, epochs - run._next) as bar:
+                _epochs(run, called, bar, interruption)
         except KeyboardInterrupt:
             _clear(model)
             run.stop(f"interrupted in epoch {run.epoch}")
@@ -158,36 +239,73 @@ def fit(
     return run.history
 
 
-def _train(
-    run: Run,
-    loader: Iterable[Any],
-    measures: dict[str, Metric],
-    called: dict[str, list[Callback]],
-    bar: _Bar,
-    interruption: _Interruption,
-    stop_on_nan: bool,
-) -> dict[str, float] | None:
-    """One epoch: the figures, or None if it was not complete."""
-    model, after_batch = run.model, called["on_batch_end"]
-    forward, backward, update = model.forward, model.backward, model.update
-    unused = model.named_parameters() if run.epoch == run.first_epoch else {}
-    resumed = isinstance(loader, Loader) and loader.position > 0
-    total, rows = 0.0, 0
-    for measure in measures.values():
-        measure.reset()
+def _epochs(run: Run, called: dict[str, list[Callback]], bar: Bar, interruption: _Interruption) -> None:
+    """The epochs that are left."""
+    model = run.model
+    for epoch in range(run._next, run.epochs):
+        if run.stopped:
+            return
+        if not run._rows:  # else the epoch has begun
+            run.epoch = run._next = epoch
+            run._start = time.perf_counter()
+            _call(called, "on_epoch_begin", run)
+            if run.stopped:
+                return
+        bar.begin(run)
+        model.train()
+        figures = _train(run, called, bar, interruption)
+        if figures is None and run.stopped:
+            return
+        if figures is None:  # nothing was left of the epoch that the loader was in
+            continue
+        if run._data.judged is not None:
+            model.eval()
+            found = _judge(model, run._data.judged, run._measures, "fit")
+            figures |= {f"val_{name}": value for name, value in found.items()}
+        if (rate := getattr(model.optimizer, "rate", None)) is not None:  # optimizers of another make may have none
+            figures["rate"] = rate()
+        figures["seconds"] = time.perf_counter() - run._start
+        with interruption.later():
+            run.figures = figures
+            run.history.append(figures)
+            run._next, run._rows, run._total = epoch + 1, 0, 0.0
+        bar.end(run)
+        _call(called, "on_epoch_end", run)
+    run.stopped = ""
+
+
+def _train(run: Run, called: dict[str, list[Callback]], bar: Bar, interruption: _Interruption) -> dict[str, float] | None:
+    """What is left of an epoch: its figures, or None if it was not complete."""
+    model, loader, after_batch = run.model, run._data.loader, called["on_batch_end"]
+    forward, backward, update, measures = model.forward, model.backward, model.update, run._measures
+    begun = isinstance(loader, Loader) and loader.position > 0
+    total, rows = run._total, run._rows
+    unused = model.named_parameters() if run.epoch == run.first_epoch and not rows else {}
+    if not rows:
+        for measure in measures.values():
+            measure.reset()
+
+    def closure() -> float:
+        forward(inputs)
+        return backward(targets)
+
+    again = closure if getattr(model.optimizer, "needs_closure", False) else None
     output: Any
     with _batches_of(loader) as batches:
         for inputs, targets in batches:
             interruption.wait = True
             output = forward(inputs)
             loss = backward(targets)
-            if not math.isfinite(loss) and _not_finite(run, loss, stop_on_nan):
+            if not math.isfinite(loss) and _not_finite(run, loss):
                 _clear(model)
                 interruption.wait = False
                 return None
             if unused:
                 unused = {name: parameter for name, parameter in unused.items() if parameter.gradient is None}
-            update()
+            if again is None:
+                update()
+            else:
+                update(again)
             run.step += 1
             interruption.wait = False
             if interruption.pending:
@@ -202,13 +320,14 @@ def _train(
             output = None  # and with it the graph, before the next one is made
             run.loss = loss
             if after_batch:
+                run._total, run._rows = total, rows
                 _call(called, "on_batch_end", run)
                 if run.stopped:
                     return None
             if bar.shown:
                 bar.step(total / rows)
     if not rows:
-        if resumed:  # at the end of its epoch
+        if begun:  # at the end of its epoch
             return None
         raise ValueError(f"fit: expected at least one row, got none in epoch {run.epoch}; an iterator can be read only once")
     if unused:
@@ -266,10 +385,18 @@ def predict(model: Model, x: Any, *, batch_size: int) -> Array:
 # ---- the data
 
 
-def _loaders(
-    model: Model, x: Any, y: Any, validation: Any, batch_size: int, shuffle: bool, seed: Seed
-) -> tuple[Iterable[Any], Iterable[Any] | None]:
-    """Batches to train on and batches to validate with."""
+class Data(NamedTuple):
+    """Batches to train on, batches to validate with, and the generator's state before it chose rows for the latter."""
+
+    loader: Iterable[Any]
+    judged: Iterable[Any] | None
+    chosen: dict[str, Any] | None
+
+
+def _data(
+    model: Model, x: Any, y: Any, validation: Any, batch_size: int, shuffle: bool, seed: Seed, saved: Saved | None
+) -> Data:
+    """What `fit` is given; a training that was saved chooses the same rows again."""
     generator = own_generator(seed)
     fraction = isinstance(validation, float)
     if y is None:
@@ -280,19 +407,23 @@ def _loaders(
         given = (_given(x, _dtype(model)), _given(y, _dtype(model)))
         raw = _raw((given[0], None))
         if fraction:
-            given, kept = split(*given, fraction=validation, seed=generator)
-            return (
-                Loader(given, batch_size, shuffle=shuffle, seed=generator, transform=raw),
-                Loader(kept, max(batch_size, JUDGED), transform=raw),
-            )
+            chooser, chosen = generator, generator_state(generator)
+            if saved is not None:
+                chooser = copy.deepcopy(generator)
+                with reasons("fit", saved.path):
+                    chosen = part_of(saved, "training")["chosen"]
+                    set_generator(chooser, chosen, "fit")
+            given, kept = split(*given, fraction=validation, seed=chooser)
+            judged = Loader(kept, max(batch_size, JUDGED), transform=raw)
+            return Data(Loader(given, batch_size, shuffle=shuffle, seed=generator, transform=raw), judged, chosen)
         loader = Loader(given, batch_size, shuffle=shuffle, seed=generator, transform=raw)
     if validation is None:
-        return loader, None
+        return Data(loader, None, None)
     if isinstance(validation, tuple):
         if len(validation) != 2:
             raise ValueError(f"fit: expected validation as (x, y), a fraction or batches, got a tuple of {len(validation)}")
-        return loader, _batches(model, *validation, max(batch_size, JUDGED), "fit")
-    return loader, _batches(model, validation, None, batch_size, "fit")
+        return Data(loader, _batches(model, *validation, max(batch_size, JUDGED), "fit"), None)
+    return Data(loader, _batches(model, validation, None, batch_size, "fit"), None)
 
 
 JUDGED = 256  # rows in a batch that nothing is learnt from
@@ -376,19 +507,19 @@ def _clear(model: Model) -> None:
     model._output = None
 
 
-def _not_finite(run: Run, loss: float, stop: bool) -> bool:
+def _not_finite(run: Run, loss: float) -> bool:
     """Warn of such a loss once in a training; whether to stop."""
-    if not run.warned:
-        run.warned = True
+    if not run._warned:
+        run._warned = True
         warnings.warn(
             f"fit: the loss is {loss} in epoch {run.epoch}, step {run.step}; a smaller learning rate may help, and "
             "stop_on_nan=True stops before parameters take part in it",
             RuntimeWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
-    if stop:
+    if run._stop_on_nan:
         run.stop(f"loss {loss} in epoch {run.epoch}")
-    return stop
+    return run._stop_on_nan
 
 
 def _warn_of_unused(names: list[str]) -> None:
@@ -400,13 +531,28 @@ def _warn_of_unused(names: list[str]) -> None:
     )
 
 
-def _called(callbacks: Callback | Iterable[Callback]) -> dict[str, list[Callback]]:
-    """For each event the callbacks that do something then."""
+def _listed(callbacks: Callback | Iterable[Callback]) -> list[Callback]:
+    """The callbacks; those that save come last, so that they save what the others have done."""
     callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
     for callback in callbacks:
         if not isinstance(callback, Callback):
             kind = f"the class {callback.__name__}" if isinstance(callback, type) else type(callback).__name__
             raise TypeError(f"fit: expected callbacks, instances of corgi.callback.Callback, got {kind}")
+    return sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
+
+
+def _saved(callbacks: list[Callback]) -> Saved | None:
+    """The training to go on with, if there is a file of one."""
+    paths = [callback.path for callback in callbacks if isinstance(callback, Checkpoint) and callback.resume]
+    if len(paths) > 1:
+        raise ValueError(f"fit: expected one Checkpoint to resume from, got {len(paths)}")
+    if not paths or not os.path.exists(paths[0]):
+        return None
+    return read(paths[0], "fit")
+
+
+def _called(callbacks: list[Callback]) -> dict[str, list[Callback]]:
+    """For each event the callbacks that do something then."""
 
     def defined(callback: Callback, event: str) -> bool:
         return event in vars(callback) or getattr(type(callback), event) is not getattr(Callback, event)
@@ -455,74 +601,3 @@ class _Interruption:
         self.wait = False
         if self.pending:
             raise KeyboardInterrupt
-
-
-class _Bar:
-    """No progress bar."""
-
-    shown = False
-
-    def begin(self, run: Run) -> None:
-        pass
-
-    def step(self, loss: float) -> None:
-        pass
-
-    def end(self, run: Run) -> None:
-        pass
-
-
-class _TqdmBar(_Bar):
-    """Steps of the whole training, drawn at most ten times a second."""
-
-    shown = True
-
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
-        self._steps, self._drawn, self._figures = 0, time.perf_counter(), ""
-
-    def begin(self, run: Run) -> None:
-        self._bar.set_description_str(f"epoch {run.epoch + 1}/{run.epochs}", refresh=False)
-
-    def step(self, loss: float) -> None:
-        self._steps += 1
-        now = time.perf_counter()
-        if now - self._drawn >= 0.1:
-            self._draw(f"loss {loss:.4g}{self._figures}", now)
-
-    def end(self, run: Run) -> None:
-        others = [f", {name} {value:.4g}" for name, value in run.figures.items() if name not in ("loss", "seconds")]
-        self._figures = "".join(others)
-        now = time.perf_counter()
-        if now - self._drawn >= 0.1 or run.epoch + 1 == run.epochs:
-            self._draw(f"loss {run.figures['loss']:.4g}{self._figures}", now)
-
-    def _draw(self, text: str, now: float) -> None:
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(self._steps)
-        self._steps, self._drawn = 0, now
-
-
-@contextmanager
-def _progress(wanted: bool | None, loader: Iterable[Any], epochs: int) -> Iterator[_Bar]:
-    """A bar if it is wanted; None: if standard error is a terminal, and tqdm is installed."""
-    if wanted is None:
-        wanted = sys.stderr is not None and sys.stderr.isatty() and _has_tqdm()
-    if not wanted:
-        yield _Bar()
-        return
-    from tqdm import tqdm
-
-    try:
-        total = epochs * len(loader)  # type: ignore[arg-type]
-    except TypeError:
-        total = None
-    with tqdm(total=total, unit="step", mininterval=0, miniters=0, dynamic_ncols=True) as bar:
-        shown = _TqdmBar(bar)
-        yield shown
-
-
-def _has_tqdm() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("tqdm") is not None

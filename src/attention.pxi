@@ -109,6 +109,9 @@ cdef double scale_of(scale, isize size, str op) except? -1:
     """The factor of the scores; by default 1 / sqrt(size)."""
     if scale is None:
         return 1 / <double> (size if size > 0 else 1) ** 0.5
+    if type(scale) is Array and tracked(scale):
+        raise TypeError(f"{op}: expected a number for scale, got a tracked array, which would have no gradient; "
+                        "multiply the query by it, and let scale be 1")
     return float(number_of(scale, op))
 
 
@@ -183,7 +186,7 @@ cdef bint needs_reference(Walk *w, Node *n, int bias) noexcept:
 
 
 cdef int replay_attention(Walk *w, Node *n, Array g, reference, tuple inputs, tuple last) except -1:
-    """The vjp by way of a reference, whose arguments are the inputs, the mask if it is tracked, (mask, causal, scale), the last."""
+    """The vjp by way of a reference of the arguments inputs, bias, settings, last."""
     cdef Array bias = None
     cdef int number = len(inputs)
     rows, causal, scale, _ = <tuple> <object> n.context
@@ -218,7 +221,7 @@ def scaled_dot_product_attention(query, key, value, mask=None, *, bint causal=Fa
         Whether the query at position i may attend to keys up to position i alone (both counted from 0, whatever the two
         lengths), also with a mask.
     scale : float, optional
-        1 / sqrt(size) by default.
+        1 / sqrt(size) by default. It is a constant.
 
     Returns
     -------

@@ -169,6 +169,7 @@ NOT_CALLED = {
         "bool_",
         "callback",
         "check_gradient",
+        "checkpoint",
         "config",
         "cost",
         "data",

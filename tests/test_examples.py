@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import runpy
 import subprocess
 import sys
@@ -22,12 +23,17 @@ def test_all_are_here():
     assert [s.stem for s in SCRIPTS] == names
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.name)
+@pytest.mark.parametrize("script", [s for s in SCRIPTS if s.name != "conv_net.py"], ids=lambda s: s.name)
 def test_runs_as_a_script(script, tmp_path):
+    output_of(script, tmp_path)
+
+
+def output_of(script, tmp_path):
     command = [sys.executable, "-W", "error", str(script)]
     result = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0 and result.stderr == "", result.stderr
     assert result.stdout
+    return result.stdout
 
 
 def test_cartpole():
@@ -43,8 +49,9 @@ def test_digits():
     assert len((FOLDER / "digits.py").read_text().splitlines()) <= 45
 
 
-def test_conv_net():
-    assert result_of("conv_net.py") >= 0.97
+def test_conv_net(tmp_path):
+    output = output_of(FOLDER / "conv_net.py", tmp_path)
+    assert float(re.search(r"accuracy on held-out images: ([\d.]+)%", output)[1]) > 97.0
 
 
 def test_dynamic_graph():

@@ -66,7 +66,7 @@ def test_import_needs_numpy_alone(tmp_path):
 def test_modules_that_are_imported_at_the_first_use(tmp_path):
     program = (
         "import sys, corgi\n"
-        "names = ['callback', 'data', 'metric', 'training']\n"
+        "names = ['callback', 'checkpoint', 'data', 'metric', 'training']\n"
         "print(*[name for name in names if f'corgi.{name}' in sys.modules])\n"
         "print(corgi.data.Loader.__name__, corgi.metric.F1.__name__, corgi.callback.Log.__name__)\n"
         "print(hasattr(corgi, 'nothing'))"

@@ -1,10 +1,13 @@
 """A user's program, which CI puts through `mypy --strict`: it is checked, not run."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 import corgi
 from corgi import Array, Model, activation, array, cost, initializer, schedule
-from corgi.layer import Conv, Dense, Flatten, Layer, MaxPool
+from corgi.layer import Conv, Dense, Flatten, Layer, MaxPool, MultiHeadAttention, Residual, Sequential, TransformerBlock
 from corgi.optimizer import LBFGS, Adam, AdamW, Average, GradientDescent, Lion, Optimizer, clip_norm
 
 
@@ -72,6 +75,10 @@ layers: list[Layer] = [
 layers.append(Dense(64, 10, halves, "softmax", dtype=np.float32))
 image_model = Model(layers, Adam(1e-3, beta1=0.8, decoupled=True), cost.cross_entropy)
 tail = Model([Scale(2), corgi.tanh, lambda x: x / 2, Dense(2, 2, initializer.glorot("normal"))], None, absolute_error)
+blocks = Sequential([TransformerBlock(8, 2, activation=corgi.tanh, causal=True), Residual([Dense(8, 8), corgi.tanh])])
+head: Sequential = blocks[:1]
+attended: Array = MultiHeadAttention(8, 2)(blocks(np.ones((3, 5, 8))), np.ones((3, 4, 8)), lengths=[4, 2, 1])
+means: Array = corgi.scaled_dot_product_attention(attended, attended, attended, np.tri(5, dtype=bool), scale=0.5)
 train, test = corgi.data.digits("float32", flat=False)
 for images, labels in corgi.data.batches(train, 32, seed=np.random.default_rng(1)):
     output: Array = image_model.forward(images)
@@ -161,6 +168,33 @@ loader = corgi.data.Loader((images, labels), 32, shuffle=True, prefetch=2)
 for inputs, targets in loader:
     state = {**loader.state_dict(), "sizes": (inputs.shape, targets.shape)}
 print(f"{classifier.evaluate(loader)['loss']:.3f}")
+
+# ---- saving
+
+
+class Counted(corgi.callback.Callback):
+    count = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.count = state["count"]
+
+
+weights: dict[str, Array] = classifier.state_dict()
+classifier.load_state_dict({"bias": np.zeros(10)}, strict=False)
+running = corgi.optimizer.Average(classifier.named_parameters())
+classifier.save("run.safetensors", loader=loader, average=running, counted=Counted(), extra={"losses": [1.0], "x": weights})
+print(classifier.load("run.safetensors", loader=loader, average=running)["losses"])
+corgi.checkpoint.save_weights(classifier, "weights.safetensors", names={"layers.0": ""})
+corgi.checkpoint.load_weights(
+    classifier, "weights.safetensors", names=lambda name: None if name == "x" else f"layers.0.{name}"
+)
+print(corgi.checkpoint.read_weights("weights.safetensors")["weight"].shape)
+checkpoint = corgi.callback.Checkpoint("run.safetensors", every_steps=100, resume=True)
+classifier.optimizer = LBFGS()
+classifier.update(lambda: classifier.backward(classifier.forward(images)))
 
 
 # ---- debugging

@@ -5,6 +5,7 @@ Above: `Model.fit`, users.  Below: slices (views) and `corgi.take` (one copy) of
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
 from numbers import Integral
@@ -147,22 +148,27 @@ class Loader:
             place = Place(place.epoch + (place.before is not None), 0, None)
         self._resumed = False
         self._place = place
-        place.before = self._generator.bit_generator.state
-        found = self._read(place.position)
+        drawing = self._generator
+        if place.before is None:
+            place.before = generator_state(drawing)
+        else:  # the generator, which may be shared, has gone on since the epoch began
+            drawing = copy.deepcopy(drawing)
+            drawing.bit_generator.state = place.before
+        found = self._read(place.position, drawing)
         if self.transform is not None:
-            key = int(self._generator.integers(2**63)) if self._random_transform else None
+            key = int(drawing.integers(2**63)) if self._random_transform else None
             found = _transformed(found, self.transform, place.position, key)
         return _counted(_prefetched(found, self.prefetch) if self.prefetch else found, place)
 
-    def _read(self, start: int) -> Generator[Any]:
-        """The batches from number `start` on, in a new order."""
+    def _read(self, start: int, drawing: np.random.Generator) -> Generator[Any]:
+        """The batches from number `start` on, in an order that a generator draws."""
         source, size = self._source, self.batch_size
         if isinstance(source, Stream):
             return source.batches(size, start, self.drop_last)
         firsts = range(start * size, len(self) * size, size)
         if not self.shuffle:
             return (source.slice(first, min(first + size, source.rows)) for first in firsts)
-        order = array(self._generator.permutation(source.rows))
+        order = array(drawing.permutation(source.rows))
         return (source.gather(order[first : first + size]) for first in firsts)
 
     def state_dict(self) -> dict[str, Any]:
@@ -189,13 +195,13 @@ class Loader:
         2
         """
         place = self._place
-        before = self._generator.bit_generator.state if place.before is None else place.before
         return {
             "epoch": place.epoch,
             "position": place.position,
             "batch_size": self.batch_size,
             "rows": self.rows,
-            "generator": _plain(before),
+            "generator": generator_state(self._generator),
+            "before": place.before,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -215,7 +221,7 @@ class Loader:
         """
         try:
             epoch, position, size, rows = (state[name] for name in ("epoch", "position", "batch_size", "rows"))
-            random_state = state["generator"]
+            random_state, before = state["generator"], state["before"]
         except (TypeError, KeyError, IndexError) as error:
             raise TypeError(f"Loader.load_state_dict: expected a dict from state_dict, got {state!r:.80}") from error
         if (size, rows) != (self.batch_size, self.rows):
@@ -226,14 +232,12 @@ class Loader:
         last = None if rows is None else len(self)
         if not (_is_count(epoch) and _is_count(position) and (last is None or position <= last)):
             raise ValueError(f"Loader.load_state_dict: expected an epoch and a position in it, got {epoch!r}, {position!r}")
-        bits = self._generator.bit_generator
-        kept = bits.state
-        try:
-            bits.state = random_state
-        except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
-            bits.state = kept
-            raise ValueError(f"Loader.load_state_dict: expected the state of a {type(bits).__name__}: {error}") from error
-        self._place = Place(epoch, position, None)
+        if before is None and position:
+            raise ValueError("Loader.load_state_dict: expected the generator's state before the epoch began, got None")
+        if before is not None:
+            set_generator(copy.deepcopy(self._generator), before, "Loader.load_state_dict")  # to see whether it can be
+        set_generator(self._generator, random_state, "Loader.load_state_dict")
+        self._place = Place(epoch, position, before)
         self._resumed = True
 
     def __repr__(self) -> str:
@@ -337,6 +341,32 @@ def _has_rng(transform: Callable[..., Any]) -> bool:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def generator_state(generator: np.random.Generator) -> dict[str, Any]:
+    """The state of a generator in numbers, strings, lists and dicts, as JSON can hold them."""
+    plain: dict[str, Any] = _plain(generator.bit_generator.state)
+    return plain
+
+
+def set_generator(generator: np.random.Generator, state: Any, op: str) -> None:
+    """Bring a generator to a saved state; if it is none, the generator stays as it is."""
+    bits: Any = generator.bit_generator
+    kept = bits.state
+    try:
+        bits.state = state
+        _require_places(bits)
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        bits.state = kept
+        raise ValueError(f"{op}: expected the state of a {type(bits).__name__}: {error}") from error
+
+
+def _require_places(bits: Any) -> None:
+    """Check the places in the buffers of generators, which NumPy takes as they come."""
+    state = bits.state
+    for holder, name, last in ((state["state"], "pos", 624), (state, "buffer_pos", 4)):
+        if isinstance(holder, dict) and name in holder and not 0 <= holder[name] <= last:
+            raise ValueError(f"expected {name} from 0 to {last}, got {holder[name]}")
 
 
 def _plain(state: Any) -> Any:

@@ -1,28 +1,33 @@
-"""The base class of layers: finds parameters and layers wherever a layer keeps them.
+"""The base class of layers: finds what a layer holds wherever it keeps it, saves and loads the values.
 
-Above: every layer and `Model`.  Below: Array; location.py, which says in errors where they come from.
+Above: every layer and `Model`.  Below: Array; `find`, the walk over the attributes of layers; location.py, which says in
+errors where they come from.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from corgi._core import Array, find_parameters
+from corgi._core import Array, array, assign, find
 from corgi.location import locate
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from corgi._typing import Pair
+    import numpy as np
+
+    from corgi._typing import ArrayLike, Pair
 
 
 class Layer:
     """A computation with parameters. Subclasses assign arrays and layers to attributes and define `forward`.
 
     Parameters are the tracked arrays in the attributes of a layer, and those of layers in its attributes, also inside
-    lists, tuples and dicts. Attributes whose names start with an underscore are private to the layer and not searched.
+    lists, tuples and dicts. Arrays there that are not tracked are statistics, which are saved with the parameters.
+    Attributes whose names start with an underscore are private to the layer and not searched.
 
     Attributes
     ----------
@@ -80,7 +85,8 @@ class Layer:
         >>> [p.shape for p in corgi.layer.Dense(2, 3).parameters()]
         [(3, 2), (3,)]
         """
-        return list(find_parameters(self, Layer))
+        found, _ = find(self, Layer, "parameters")
+        return found
 
     def named_parameters(self) -> dict[str, Array]:
         """The parameters by name: attributes, positions and keys, joined by dots.
@@ -90,13 +96,18 @@ class Layer:
         dict
             Of str to Array. A parameter that is found twice has the name of its first place.
 
+        Raises
+        ------
+        ValueError
+            If two parameters have one name, say under the keys 1 and '1' of a dict.
+
         Examples
         --------
         >>> import corgi
         >>> list(corgi.Model([corgi.layer.Dense(2, 3)]).named_parameters())
         ['layers.0.weight', 'layers.0.bias']
         """
-        return {_name(place): parameter for parameter, place in find_parameters(self, Layer).items()}
+        return self._named("parameters")
 
     def named_layers(self) -> dict[str, Layer]:
         """This layer, named '', and all layers inside it by name, in the order of the attributes.
@@ -112,9 +123,96 @@ class Layer:
         >>> corgi.Model([corgi.layer.Dense(2, 3), corgi.relu, corgi.layer.Flatten()]).eval().named_layers()["layers.2"]
         Flatten()
         """
-        found: dict[str, Layer] = {"": self}
-        _collect_layers(self, None, found, set())
-        return found
+        return {"": self} | self._named("layers")
+
+    def _named(self, wanted: str) -> dict[str, Any]:
+        """What `find` finds, by name."""
+        found, places = find(self, Layer, wanted)
+        named: dict[str, Any] = {}
+        for value, place in zip(found, places, strict=True):
+            name = _name(place)
+            if name in named:
+                raise ValueError(f"{type(self).__name__}: expected {wanted} of different names, got two named {name!r}")
+            named[name] = value
+        return named
+
+    def state_dict(self) -> dict[str, Array]:
+        """The values of all arrays, parameters and statistics such as running means, by name.
+
+        Values never change, so nothing is copied, and what the layer does afterwards does not show here.
+
+        Returns
+        -------
+        dict
+            Of str to Array, not tracked; names as in `named_parameters`. An array that is found twice has the name of its
+            first place.
+
+        Raises
+        ------
+        ValueError
+            If two arrays have one name.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> layer = corgi.layer.Dense(2, 1, corgi.initializer.ones())
+        >>> layer.state_dict()
+        {'weight': Array([[1., 1.]], dtype=float64), 'bias': Array([0.], dtype=float64)}
+        """
+        return {name: value.detach() for name, value in self._named("arrays").items()}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike], *, strict: bool = True) -> None:
+        """Give the arrays the values that `state_dict` gave, of this layer or of another one that has the same names.
+
+        The arrays stay the same objects, tracked or not as they were; their gradients are dropped.
+
+        Parameters
+        ----------
+        state : dict
+            Of str to array_like, of the shapes of the layer's arrays. Floats are rounded or widened to the dtype of the
+            layer's array; integers and bools must be of its dtype.
+        strict : bool
+            Whether all names must be there, and no others.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the state is not a dict of arrays, or names, shapes or dtypes do not match; then nothing has changed.
+
+        Examples
+        --------
+        >>> import corgi
+        >>> first, second = corgi.layer.Dense(2, 1), corgi.layer.Dense(2, 1)
+        >>> second.load_state_dict(first.state_dict())
+        >>> second.weight == first.weight
+        Array([[ True,  True]], dtype=bool)
+        >>> second.load_state_dict({"bias": [1.0]}, strict=False)
+        """
+        for target, values in self._matched(state, strict, f"{type(self).__name__}.load_state_dict: "):
+            assign(target, values)
+
+    def _matched(
+        self, state: Mapping[str, ArrayLike], strict: bool, prefix: str = "", exact: bool = False
+    ) -> list[tuple[Array, Array]]:
+        """The arrays with their new values, all checked; `exact` if they must have the dtypes too, `prefix` for messages."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"{prefix}expected a dict of arrays, got {type(state).__name__}")
+        own = self._named("arrays")
+        common = [name for name in own if name in state]
+        given = {name: array(state[name]) for name in common}
+        faults = {
+            "missing": [name for name in own if name not in state] if strict else [],
+            "unexpected": [str(name) for name in state if name not in own] if strict else [],
+            "different": [
+                f"{name} {_described(given[name])} instead of {_described(own[name])}"
+                for name in common
+                if given[name].shape != own[name].shape or not _converts(given[name].dtype, own[name].dtype, exact)
+            ],
+        }
+        if any(faults.values()):
+            listed = "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)
+            raise ValueError(f"{prefix}expected the arrays of this {type(self).__name__}, got others; {listed}")
+        return [(own[name], given[name]) for name in common]
 
     def train(self, mode: bool = True) -> Self:
         """Set `training`, here and in all layers inside.
@@ -160,24 +258,24 @@ class Layer:
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def _collect_layers(holder: Any, path: Any, found: dict[str, Layer], seen: set[int]) -> None:
-    """Add the layers that a layer, list, tuple or dict holds, at any depth, to `found`."""
-    seen.add(id(holder))
-    in_layer = isinstance(holder, Layer)
-    items: Any = vars(holder).items() if in_layer else holder.items() if isinstance(holder, dict) else enumerate(holder)
-    for name, value in items:
-        if isinstance(value, _HOLDERS) and id(value) not in seen and not (in_layer and name[0] == "_"):
-            if isinstance(value, Layer):
-                found[_name((path, name))] = value
-            _collect_layers(value, (path, name), found, seen)
-
-
-_HOLDERS = (Layer, list, tuple, dict)
-
-
 def _name(place: Any) -> str:
     parent, name = place
     return str(name) if parent is None else f"{_name(parent)}.{name}"
+
+
+def _converts(given: np.dtype[Any], own: np.dtype[Any], exact: bool) -> bool:
+    """Whether values may take another dtype: floats that of other floats."""
+    return given == own or (not exact and given.kind == own.kind == "f")
+
+
+def _described(value: Array) -> str:
+    return f"{value.shape} {value.dtype}"
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    """The first few of some names."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _short(value: Any) -> str:

@@ -39,6 +39,9 @@ class Optimizer:
         arrays and numbers, which change with every step.
     steps : int
         How often `step` has been called.
+    needs_closure : bool
+        Whether `step` takes a closure besides the parameters, which computes the loss and its gradients as often as the
+        optimizer asks for them: that of the class.
     factor : float
         What the learning rates are multiplied by. A schedule sets it; without one it may be set by hand, say once an epoch.
 
@@ -61,6 +64,7 @@ class Optimizer:
     Array([ 0.75, -0.75], dtype=float64, tracked)
     """
 
+    needs_closure = False
     learning_rate = Setting()
     factor = Number()
     clip_norm = Limit()

@@ -34,6 +34,8 @@ def whole(value: Any, owner: str, name: str, least: int = 1) -> int:
         raise TypeError(f"{owner}: expected an int for {name}, got {type(value).__name__}")
     if value < least:
         raise ValueError(f"{owner}: expected {name} of at least {least}, got {value}")
+    if int(value) >= 2**63:
+        raise ValueError(f"{owner}: expected {name} below 2**63, got a larger number")
     return int(value)
 
 

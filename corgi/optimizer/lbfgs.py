@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,11 +15,12 @@ import numpy as np
 from corgi._core import absolute, assign, axpy, isfinite, zeros_like
 from corgi.flat import Flat
 from corgi.optimizer.base import Optimizer
-from corgi.optimizer.checks import Number, listed, whole
+from corgi.optimizer.checks import Number, listed, mapping, named, number, whole
 from corgi.optimizer.line_search import CURVATURE, Point, strong_wolfe
 
 if TYPE_CHECKING:
     from corgi._core import Array
+    from corgi._typing import Parameters
 
 
 # Steps that change the value by rounding errors alone, before it counts as the least: gradients can tell when values cannot.
@@ -114,10 +115,11 @@ class LBFGS(Optimizer):
     >>> result.converged, corgi.round(p.detach(), 6)
     (True, Array([1., 1.], dtype=float64))
 
-    With a model: ``optimizer.step(model.parameters(), closure)``, where the closure calls ``model.forward(x)`` and returns
-    ``model.backward(target)``.
+    With a model: ``model.update(closure)``, where the closure calls ``model.forward(x)`` and returns
+    ``model.backward(target)``. `Model.fit` does so with each batch.
     """
 
+    needs_closure = True
     max_iterations = Count()
     gradient_tolerance = Number()
     change_tolerance = Number()
@@ -167,7 +169,10 @@ class LBFGS(Optimizer):
         parameters = listed(parameters, "LBFGS.step")
         if not callable(closure):
             got = "none" if closure is None else type(closure).__name__
-            raise TypeError(f"LBFGS.step: expected a closure that computes the loss and its gradients, got {got}")
+            raise TypeError(
+                f"LBFGS.step: expected a closure that computes the loss and its gradients, got {got}; with a model: "
+                "model.update(closure), where closure() calls model.forward(x) and returns model.backward(target)"
+            )
         if not any(parameter.size for parameter in parameters):
             raise ValueError("LBFGS.step: expected parameters with at least one element, got none")
         flat = Flat(parameters)
@@ -183,6 +188,7 @@ class LBFGS(Optimizer):
             x = found.x
         finally:
             _assign(parameters, flat.scatter(x))
+        self.steps += 1
         return found._replace(x=parameters, gradient=flat.scatter(found.gradient))
 
     def descend(self, evaluate: Callable[[Array], tuple[Any, Array]], x: Array, name: str = "LBFGS") -> Minimum:
@@ -263,6 +269,64 @@ class LBFGS(Optimizer):
             unseen_steps = unseen_steps + 1 if unseen else 0
             if unseen_steps == UNSEEN_STEPS:
                 return end(True, "the change of the value is within rounding errors")
+
+    def state_dict(self, parameters: Parameters) -> dict[str, Any]:
+        """All that must be saved to go on exactly: as of `Optimizer.state_dict`, and what is remembered of the curvature.
+
+        Of the change number I, from the oldest, ``changes/I/s`` and ``changes/I/y`` are the vectors, and ``changes/I/sy`` is
+        their product.
+
+        Parameters
+        ----------
+        parameters : dict or iterable of Arrays
+            All that `step` is given.
+
+        Returns
+        -------
+        dict
+
+        Examples
+        --------
+        >>> import corgi
+        >>> p, optimizer = corgi.arr([3.0]).tracked(), corgi.optimizer.LBFGS(max_iterations=1)
+        >>> def closure():
+        ...     loss = corgi.sum(p**4)
+        ...     loss.backward()
+        ...     return loss
+        >>> _ = optimizer.step([p], closure)
+        >>> [key for key in optimizer.state_dict([p]) if key.startswith("changes")]
+        ['changes/0/s', 'changes/0/y', 'changes/0/sy']
+        """
+        saved = super().state_dict(parameters)
+        for i, (s, y, sy) in enumerate(self._changes):
+            saved |= {f"changes/{i}/s": s, f"changes/{i}/y": y, f"changes/{i}/sy": sy}
+        return saved
+
+    def load_state_dict(self, state: Mapping[str, Any], parameters: Parameters) -> None:
+        """Take over what `state_dict` gave, so that the next step is the one that the saved optimizer would have made.
+
+        Parameters
+        ----------
+        state : dict
+        parameters : dict or iterable of Arrays
+            Those of the state, in the same order.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the state is not that of such an optimizer and parameters; then nothing has changed.
+        """
+        op = "LBFGS.load_state_dict"
+        rest, flat = mapping(state, op), Flat(list(named(parameters, op).values()))
+        changes: deque[tuple[Array, Array, float]] = deque()
+        while (prefix := f"changes/{len(changes)}") + "/s" in rest:
+            s, y = (flat.vector(rest.pop(f"{prefix}/{name}", None), f"{prefix}/{name}", op) for name in "sy")
+            sy = number(rest.pop(f"{prefix}/sy", None), op, f"{prefix}/sy")
+            if not sy:
+                raise ValueError(f"{op}: expected {prefix}/sy above 0, got 0")
+            changes.append((s, y, sy))
+        super().load_state_dict(rest, parameters)
+        self._changes = changes
 
     def _direction(self, gradient: Array) -> Array:
         """Minus the approximate inverse Hessian times the gradient, or minus the gradient if that does not descend."""

@@ -13,9 +13,12 @@
 
 enum { PIECE = ATTENTION_PAD, GROUP = 8 };
 
-/* exp of arguments up to about 0; far below it is 0, since denormal numbers would be slow, and are nothing beside 1. */
+/* exp of an argument up to about 0, or 0 if that is below TINY: denormal numbers would be slow, and are nothing beside 1. The
+ * second choice is of the result, since the compiler makes jumps of two that are of x. */
 #define LEAST_f32 (-75.0f)
 #define LEAST_f64 (-690.0)
+#define TINY_f32 1e-32f
+#define TINY_f64 1e-299
 
 #define PLAIN_MAXIMUM(a, b) ((b) > (a) ? (b) : (a)) /* a NaN makes its row NaN through exp, whatever the maximum */
 
@@ -29,8 +32,8 @@ enum { PIECE = ATTENTION_PAD, GROUP = 8 };
     RUN_REDUCTION(max_##suffix, T, T, -(T)INFINITY, PLAIN_MAXIMUM)                                                          \
     ALWAYS_INLINE T exp_##suffix(T x)                                                                                       \
     {                                                                                                                       \
-        const T e = vm_exp_##suffix(x < LEAST_##suffix ? LEAST_##suffix : x);                                               \
-        return x < LEAST_##suffix ? 0 : e;                                                                                  \
+        const T e = vm_exp_clamped_##suffix(x < LEAST_##suffix ? LEAST_##suffix : x);                                       \
+        return e < TINY_##suffix ? 0 : e;                                                                                   \
     }                                                                                                                       \
     /* Mask row i up to the length returned: what is not attended to is -inf. *scale remains to be multiplied by. */        \
     static isize mask_row_##suffix(const AttentionBlock *b, isize i, T *restrict x, T *scale)                               \
@@ -63,7 +66,7 @@ enum { PIECE = ATTENTION_PAD, GROUP = 8 };
         for (isize from = 0; from < b->rows; from += GROUP) { /* of rows, whose folds go on side by side */                 \
             const int rows = (int)smaller(GROUP, b->rows - from);                                                           \
             T *group = (T *)scores + from * b->row_length;                                                                  \
-            T scale = 1, shift[GROUP], sum[GROUP];                                                                          \
+            T scale = 1, shift[GROUP], sum[GROUP], log_sum[GROUP];                                                          \
             isize length[GROUP];                                                                                            \
             for (int i = 0; i < rows; i++) {                                                                                \
                 T *x = group + i * b->row_length;                                                                           \
@@ -83,14 +86,15 @@ enum { PIECE = ATTENTION_PAD, GROUP = 8 };
                 JOIN_LANES(lane, ADD)                                                                                       \
                 sum[i] = lane[0];                                                                                           \
             }                                                                                                               \
+            for (int i = rows; i < GROUP; i++) sum[i] = 1;                                                                  \
+            for (int i = 0; i < GROUP; i++) log_sum[i] = vm_log_##suffix(sum[i], false);                                    \
             for (int i = 0; i < rows; i++) {                                                                                \
                 T *restrict x = group + i * b->row_length;                                                                  \
                 const T share = sum[i] == 0 ? 0 : 1 / sum[i];                                                               \
                 for (isize j = 0; j < length[i]; j += PIECE)                                                                \
                     for (int k = 0; k < PIECE; k++) x[j + k] *= share;                                                      \
                 for (isize j = length[i]; j < b->columns; j++) x[j] = 0;                                                    \
-                ((T *)b->lse)[from + i] =                                                                                   \
-                    sum[i] == 0 ? (T)INFINITY : (T)((double)shift[i] + vm_log_f64((double)sum[i], false));                  \
+                ((T *)b->lse)[from + i] = sum[i] == 0 ? (T)INFINITY : shift[i] + log_sum[i];                                \
             }                                                                                                               \
         }                                                                                                                   \
     }                                                                                                                       \
