@@ -163,47 +163,80 @@ cdef int unroll_vjp(Walk *w, Node *n, Array g) except -1:
     return 0
 
 
-def _unroll_reference(Array x not None, weight_ih, Array weight_hh not None, bias_ih, bias_hh, h, c, int kind, lengths,
-                      bint reverse):
+cdef Array gate(Array z, isize i, isize hidden):
+    """Columns of the gate number i."""
+    return getitem(z, (Ellipsis, slice(i * hidden, (i + 1) * hidden)))
+
+
+cdef Array sigmoid_gate(Array z):
+    return pointwise(OP_sigmoid, z, None, None)
+
+
+cdef Array tanh_gate(Array z):
+    return pointwise(OP_tanh, z, None, None)
+
+
+def _unroll_reference(Array x not None, weight_ih, Array weight_hh not None, bias_ih, bias_hh, Array h, Array c, int kind,
+                      lengths, bint reverse):
     """What `unroll` computes, in terms of other ops; lengths as a NumPy array."""
-    cdef isize steps, batch, inputs, gates, hidden, t
-    steps, batch, inputs = x.shape
-    gates, hidden = weight_hh.shape
+    if x.t.ndim != 3 or weight_hh.t.ndim != 2:
+        raise ValueError(f"unroll: expected x (steps, batch, inputs) and a weight_hh, got {x.shape} and {weight_hh.shape}")
+    cdef isize steps = x.t.shape[0], batch = x.t.shape[1], n = weight_hh.t.shape[1], k, t
     cdef list states = [None] * steps
-    sigmoid, tanh, relu = (globals()[name] for name in ("sigmoid", "tanh", "relu"))
-    products = dense(x, weight_ih, bias_ih)
-    if h is None:
-        h = zeros((batch, hidden), x.dtype)
-    if c is None:
-        c = zeros((batch, hidden), x.dtype)
-    for t in range(steps - 1, -1, -1) if reverse else range(steps):
-        of_input, of_state = products[t], dense(h, weight_hh, bias_hh)
-        new_c = c
+    cdef Array products = dense(x, weight_ih, bias_ih), first = zeros((batch, n), x.dtype), a, b, new_h, new_c
+    h, c = first if h is None else h, first if c is None else c
+    for k in range(steps):
+        t = steps - 1 - k if reverse else k
+        a, b, new_c = getitem(products, t), dense(h, weight_hh, bias_hh), c
         if kind == LSTM:
-            i, f, g, o = split(of_input + of_state, 4, axis=-1)
-            new_c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-            new_h = sigmoid(o) * tanh(new_c)
+            a = a + b
+            new_c = sigmoid_gate(gate(a, 1, n)) * c + sigmoid_gate(gate(a, 0, n)) * tanh_gate(gate(a, 2, n))
+            new_h = sigmoid_gate(gate(a, 3, n)) * tanh_gate(new_c)
         elif kind == GRU:
-            reset, update, fresh = split(of_input, 3, axis=-1)
-            reset_h, update_h, fresh_h = split(of_state, 3, axis=-1)
-            fresh = tanh(fresh + sigmoid(reset + reset_h) * fresh_h)
-            new_h = fresh + sigmoid(update + update_h) * (h - fresh)
+            fresh = tanh_gate(gate(a, 2, n) + sigmoid_gate(gate(a, 0, n) + gate(b, 0, n)) * gate(b, 2, n))
+            new_h = fresh + sigmoid_gate(gate(a, 1, n) + gate(b, 1, n)) * (h - fresh)
         else:
-            new_h = relu(of_input + of_state) if kind == RNN_RELU else tanh(of_input + of_state)
+            new_h = pointwise(OP_relu if kind == RNN_RELU else OP_tanh, a + b, None, None)
         if lengths is not None:
             alive = (t < lengths)[:, None]
             new_h, new_c = where(alive, new_h, h), where(alive, new_c, c)
         states[t] = h = new_h
         c = new_c
-    return stack(states + [c] if kind == LSTM else states)
+    if kind == LSTM:
+        states.append(c)
+    return stack(states)
 
 
 # ---- checked, batch first
 
-cdef Array require_shape(Array a, tuple shape, str op, str name):
-    if a.shape != shape:
-        raise ValueError(f"{op}: expected {name} of shape {shape}, got {a.shape}")
-    return a
+cdef int require_operand(list operands, int i, str op, str name, isize first, isize second) except -1:
+    """The operand, if given, has the shape (first, second), or (first,) where second is negative."""
+    cdef Array a = operands[i]
+    cdef int ndim = 1 if second < 0 else 2
+    cdef isize[2] shape = [first, second]
+    if a is not None and (a.t.ndim != ndim or a.t.shape[0] != first or (ndim == 2 and a.t.shape[1] != second)):
+        raise ValueError(f"{op}: expected {name} of shape {shape_tuple(ndim, shape)}, got {a.shape}")
+    return 0
+
+
+cdef list recurrent_operands(list values, str op):
+    """Arrays of one float dtype; None where something optional is not given."""
+    cdef list operands = [None] * N_OPERANDS
+    cdef Array a
+    cdef int dtype = FLOAT32, i
+    for i in range(N_OPERANDS):
+        if values[i] is not None or i <= WEIGHT_HH:
+            a = as_float(values[i], op)
+            dtype = promoted(dtype, a.t.dtype)
+            operands[i] = a
+    for i in range(N_OPERANDS):
+        if operands[i] is not None:
+            operands[i] = cast(operands[i], dtype)
+    return operands
+
+
+cdef Array state_or_zeros(Array state, isize batch, isize hidden, int dtype):
+    return zeros((batch, hidden), DTYPES[dtype]) if state is None else state
 
 
 cdef Array row_lengths(lengths, isize batch, isize steps, str op):
@@ -233,52 +266,48 @@ cdef Array steps_left(Array lengths, isize steps):
 
 cdef tuple recurrent(str op, int kind, x, weight_ih, weight_hh, bias_ih, bias_hh, hidden, cell, lengths, bint reverse):
     """Outputs (batch, steps, hidden), last state, last cells (batch, hidden); without the first axis for a single series."""
-    cdef list values = [x, weight_ih, weight_hh, bias_ih, bias_hh, hidden, cell]
-    cdef list operands = [None if value is None and i > WEIGHT_HH else as_float(value, op) for i, value in enumerate(values)]
-    cdef int dtype = FLOAT32
-    cdef Array a, states, output, last, mask = None, rows = None
-    for a in operands:
-        if a is not None:
-            dtype = promoted(dtype, a.t.dtype)
-    operands = [None if a is None else cast(a, dtype) for a in operands]
-    a = operands[X]
-    cdef bint single = a.t.ndim == 2
+    cdef list operands = recurrent_operands([x, weight_ih, weight_hh, bias_ih, bias_hh, hidden, cell], op)
+    cdef Array series = operands[X], weight = operands[WEIGHT_HH], output, last, cells = None, mask = None, rows = None
+    cdef bint single = series.t.ndim == 2
+    cdef int i
     if single:
-        for i in (X, HIDDEN, CELL):
-            if operands[i] is not None:
-                operands[i] = expand_dims(operands[i], 0)
-    a = operands[X]
-    if a.t.ndim != 3:
-        raise ValueError(f"{op}: expected series (batch, steps, inputs) or one series (steps, inputs), got shape {a.shape}")
-    cdef isize batch = a.t.shape[0], steps = a.t.shape[1], inputs = a.t.shape[2], size
-    cdef isize gates = gate_count(kind)
-    a = operands[WEIGHT_HH]
-    if a.t.ndim != 2 or a.t.shape[0] != gates * a.t.shape[1]:
-        raise ValueError(f"{op}: expected weight_hh of shape ({gates} * hidden, hidden), got {a.shape}")
-    size = a.t.shape[1]
-    require_shape(operands[WEIGHT_IH], (gates * size, inputs), op, "weight_ih")
-    for i, name, shape in ((BIAS_IH, "bias_ih", (gates * size,)), (BIAS_HH, "bias_hh", (gates * size,)),
-                           (HIDDEN, "a state", (batch, size)), (CELL, "cells", (batch, size))):
-        if operands[i] is not None:
-            require_shape(operands[i], shape, op, name)
-    operands[X] = permuted(operands[X], [1, 0, 2])
+        for i in range(N_OPERANDS):
+            if (i == X or i >= HIDDEN) and operands[i] is not None:
+                operands[i] = getitem(operands[i], None)
+        series = operands[X]
+    if series.t.ndim != 3:
+        raise ValueError(f"{op}: expected series (batch, steps, inputs) or one series (steps, inputs), got shape {series.shape}")
+    cdef isize batch = series.t.shape[0], steps = series.t.shape[1], gates = gate_count(kind)
+    if weight.t.ndim != 2 or weight.t.shape[0] != gates * weight.t.shape[1]:
+        raise ValueError(f"{op}: expected weight_hh of shape ({gates} * hidden, hidden), got {weight.shape}")
+    cdef isize size = weight.t.shape[1]
+    require_operand(operands, WEIGHT_IH, op, "weight_ih", gates * size, series.t.shape[2])
+    require_operand(operands, BIAS_IH, op, "bias_ih", gates * size, -1)
+    require_operand(operands, BIAS_HH, op, "bias_hh", gates * size, -1)
+    require_operand(operands, HIDDEN, op, "a state", batch, size)
+    require_operand(operands, CELL, op, "cells", batch, size)
+    series = permuted(series, [1, 0, 2])
     if lengths is not None:
         rows = row_lengths(lengths, batch, steps, op)
         mask = steps_left(rows, steps)
-        operands[X] = where(mask, operands[X], 0.0)  # lest a NaN that is not looked at gets into the weights' gradients
-    if steps == 0:
-        output = wrap(new_tensor(dtype, 0, batch, size))
-        last = operands[HIDDEN] if hidden is not None else zeros((batch, size), DTYPES[dtype])
-        cells = operands[CELL] if cell is not None else zeros((batch, size), DTYPES[dtype])
-    else:
-        states = unroll(kind, operands, rows, reverse)
-        output = states[:steps] if kind == LSTM else states
-        last = states[0 if reverse else steps - 1]
-        cells = states[steps] if kind == LSTM else None
+        series = where(mask, series, 0.0)  # lest a NaN that nobody looks at gets into the gradients of the weights
+    if steps:
+        operands[X] = series
+        output = unroll(kind, operands, rows, reverse)
+        last = getitem(output, 0 if reverse else steps - 1)
+        if kind == LSTM:
+            cells = getitem(output, steps)
+            output = getitem(output, slice(steps))
         if mask is not None:
             output = where(mask, output, 0.0)
+    else:
+        output = wrap(new_tensor(series.t.dtype, 0, batch, size))
+        last = state_or_zeros(operands[HIDDEN], batch, size, series.t.dtype)
+        cells = state_or_zeros(operands[CELL], batch, size, series.t.dtype)
     output = permuted(output, [1, 0, 2])
-    return (output[0], last[0], None if cells is None else cells[0]) if single else (output, last, cells)
+    if single:
+        output, last, cells = getitem(output, 0), getitem(last, 0), None if cells is None else getitem(cells, 0)
+    return output, last, cells
 
 
 def rnn(x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, state=None, activation="tanh", *, lengths=None, bint reverse=False):

@@ -91,6 +91,7 @@ typedef struct {
     void *dx, *dweight, *dbias;
     double *space;
 } Norm;
+
 /* One step in time of a recurrent layer, for some rows of its batch. `gates` holds the products of the input and of the state
  * before with the weights, in places of `hidden` numbers: RNN, one; LSTM, input, forget, cell (g), output; GRU, new (of the
  * input), reset, update, new (of the state). The step adds the bias and leaves there what its adjoint needs:

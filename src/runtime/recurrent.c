@@ -48,7 +48,7 @@ typedef struct {
     isize first, last;           /* the steps of this chunk, in the order in which the layer goes */
 } Run;
 
-static Run run_of(const Recurrence *r, void *space)
+static Run run_of(const Recurrence *r)
 {
     enum { LEAST_ROWS = 16, MOST_BLOCKS = 8, UNIT = 8, CHUNK_BYTES = 1 << 20 };
     Run run = {.r = r, .parts = parts_of(r->cell), .item = r->dtype == FLOAT32 ? 4 : 8};
@@ -58,10 +58,6 @@ static Run run_of(const Recurrence *r, void *space)
     run.slab = r->batch * run.state;
     run.products = r->batch * run.places * run.item;
     run.state_place = r->cell == GRU ? run.state : 0;
-    run.turned = space;
-    run.bias = run.turned + run.width * run.state;
-    run.zeros = run.bias + run.places * run.item;
-    run.chunk = run.zeros + run.slab;
     const double large = 4e6, work = (double)(r->steps * r->batch) * (double)(run.width * r->hidden);
     const isize rows = (r->batch + MOST_BLOCKS - 1) / MOST_BLOCKS;
     run.rows = work < large ? r->batch : larger(LEAST_ROWS, (rows + UNIT - 1) / UNIT * UNIT);
@@ -69,9 +65,20 @@ static Run run_of(const Recurrence *r, void *space)
     return run;
 }
 
+static Run run_in(const Recurrence *r, void *space)
+{
+    Run run = run_of(r);
+    run.turned = space;
+    run.bias = run.turned + run.width * run.state;
+    run.zeros = run.bias + run.places * run.item;
+    run.chunk = run.zeros + run.slab;
+    memset(run.zeros, 0, (size_t)run.slab);
+    return run;
+}
+
 isize recurrent_space(const Recurrence *r)
 {
-    const Run run = run_of(r, NULL);
+    const Run run = run_of(r);
     return run.width * run.state + run.places * run.item + run.slab + run.steps * run.products;
 }
 
@@ -181,8 +188,7 @@ static void join_biases(const Run *run)
 
 void recurrent_forward(const Recurrence *r, void *space)
 {
-    Run run = run_of(r, space);
-    memset(run.zeros, 0, (size_t)run.slab);
+    Run run = run_in(r, space);
     join_biases(&run);
     kernels->copy(r->hidden, run.width, r->weight_hh, 1, r->hidden, run.turned, run.width, 1, (int)run.item);
     over_chunks(&run, forward_chunk, false);
@@ -246,8 +252,7 @@ static void clear(void *array, isize bytes)
 
 void recurrent_backward(const Recurrence *r, void *space)
 {
-    Run run = run_of(r, space);
-    clear(run.zeros, run.slab);
+    Run run = run_in(r, space);
     clear(r->dh, run.slab);
     clear(r->dc, run.slab);
     if (r->dc_last) memcpy(r->dc, r->dc_last, (size_t)run.slab);
