@@ -5,71 +5,91 @@
 # where a backward pass is recorded.
 
 
-def norm_reference(x, weight, bias, geometry):
-    """What the norms compute, in terms of other ops."""
+def norm_reference(x, weight, bias, centre, spread, geometry):
+    """What the norms compute, in terms of other ops; centre and spread are given statistics of channels, or None."""
     images, channels, span, groups, centred, eps = geometry
     sections = groups or channels or 1
-    z = reshape(x, (images, sections, channels // sections, span))
-    cdef tuple axes = (2, 3) if groups else (0, 3)  # of a batch norm, axis 2 has size 1
-    if centred:
-        z = z - mean(z, axes, keepdims=True)
-    z = z / pointwise(OP_sqrt, mean(z * z, axes, keepdims=True) + eps, None, None)
     by_channel = (sections, channels // sections, 1)
+    z = reshape(x, (images, *by_channel[:2], span))
+    cdef tuple axes = (2, 3) if groups else (0, 3)  # of a batch norm, axis 2 has size 1
+    if centre is not None:
+        z = z - reshape(centre, by_channel)
+    elif centred:
+        z = z - mean(z, axes, keepdims=True)
+    spread = mean(z * z, axes, keepdims=True) if spread is None else reshape(spread, by_channel)
+    z = z / pointwise(OP_sqrt, spread + eps, None, None)
     return reshape(z * reshape(weight, by_channel) + reshape(bias, by_channel), x.shape)
 
 
-cdef Norm norm_work(tuple geometry, Array x, Array weight, Array bias, Array moments) noexcept:
+cdef Norm norm_work(tuple geometry, Array x, Array weight, Array bias, bint given, Array moments) noexcept:
     """The kernels' description of a norm of contiguous operands."""
     cdef Norm k
     memset(&k, 0, sizeof(k))
     k.images, k.channels, k.span, k.groups, k.centred, k.eps = geometry
+    k.given = given
     k.x, k.weight, k.bias, k.moments = x.t.data, weight.t.data, bias.t.data, moments.t.data
     return k
 
 
-cdef Array norm_moments(tuple geometry, int dtype):
-    """Room for the kernels' statistics."""
+cdef Array norm_moments(tuple geometry, Array centre, Array spread, int dtype):
+    """The kernels' statistics: room for them, or those that are given."""
     cdef isize shape[2]
-    images, channels, span, groups, centred, eps = geometry
-    shape[0], shape[1] = 4, images * groups if groups else channels
+    if centre is not None:
+        centre, spread = wrap_shared(centre.t), wrap_shared(spread.t)
+        return stack([centre, zeros_like(centre), 1 / pointwise(OP_sqrt, spread + geometry[5], None, None), spread])
+    shape[0], shape[1] = 4, geometry[0] * geometry[3] if geometry[3] else geometry[1]
     return wrap(tensor_new(dtype, 2, shape))
 
 
-cdef Array norm_op(Array x, Array weight, Array bias, tuple geometry, Array moments):
-    """x normalized as the geometry says, and its statistics."""
-    cdef Array out = wrap(tensor_like(x.t))
-    cdef bint long_one = x.t.size >= APPLY_LONG
+cdef tuple norm_op(Array x, Array weight, Array bias, Array centre, Array spread, tuple geometry):
+    """x normalized as the geometry says, by the statistics if they are given, and the kernels' statistics."""
+    cdef tuple operands = (x, weight, bias) if centre is None else (x, weight, bias, centre, spread)
+    cdef Array out = wrap(tensor_like(x.t)), moments = norm_moments(geometry, centre, spread, x.t.dtype), operand
+    cdef bint long_one = x.t.size >= APPLY_LONG, track = False
     if long_one:  # other threads run meanwhile
-        x, weight, bias = alias(x), alias(weight), alias(bias)
+        operands = tuple([alias(operand) for operand in operands])
     cdef Array a = wrap(contiguous(x.t)), scale = wrap(contiguous(weight.t)), shift = wrap(contiguous(bias.t))
-    cdef Norm k = norm_work(geometry, a, scale, shift, moments)
-    cdef int dtype = x.t.dtype
+    cdef Norm k = norm_work(geometry, a, scale, shift, centre is not None, moments)
+    cdef int dtype = x.t.dtype, i
     k.out = out.t.data
     if long_one:
         with nogil:
             kernels.norm[dtype](&k)
     else:
         kernels.norm[dtype](&k)
-    cdef Node *n
-    if recording and (x.tracks or weight.tracks or bias.tracks):
-        n = node_new(norm_vjp, b"norm", 3, out.t)
-        for i, operand in enumerate((x, weight, bias)):
-            connect(n, i, operand)
+    for operand in operands:
+        track = track or tracked(operand)
+    if not track:
+        return out, moments
+    cdef Node *n = node_new(norm_vjp, b"norm", len(operands), out.t)
+    for i, operand in enumerate(operands):
+        connect(n, i, operand)
+        if i < 3:
             save(n, i, operand)
-        save(n, SAVED_OUTPUT, moments)
-        set_context(n, geometry)
-        publish(out, n)
-    return out
+    save(n, SAVED_OUTPUT, moments)
+    set_context(n, (geometry, [wrap_shared((<Array> given).t) for given in operands[3:]]))
+    publish(out, n)
+    return out, moments
 
 
 cdef int norm_vjp(Walk *w, Node *n, Array g) except -1:
-    cdef tuple geometry = <tuple> <object> n.context
+    cdef tuple geometry
+    cdef list given, gradients
+    cdef Array statistic
+    cdef int i
+    geometry, given = <tuple> <object> n.context
     if w.create_graph:
-        return replay(w, n, g, norm_reference, (saved_input(n, 0), saved_input(n, 1), saved_input(n, 2), geometry))
+        given = [wrap_shared((<Array> statistic).t) for statistic in given]
+        for i, statistic in enumerate(given):
+            if n.inputs[3 + i] != NULL:
+                attach(statistic, n.inputs[3 + i])
+                statistic.tracks = True
+        return replay(w, n, g, norm_reference, (saved_input(n, 0), saved_input(n, 1), saved_input(n, 2),
+                                                *(given or (None, None)), geometry))
     cdef Array x = wrap(contiguous(n.saved[0])), weight = wrap(contiguous(n.saved[1])), bias = wrap_shared(n.saved[2])
     cdef Array moments = wrap_shared(n.saved[SAVED_OUTPUT]), cotangent = wrap(contiguous(g.t))
     cdef Array dx = wrap(tensor_like(x.t)), dweight = wrap(tensor_like(weight.t)), dbias = wrap(tensor_like(bias.t))
-    cdef Norm k = norm_work(geometry, x, weight, bias, moments)
+    cdef Norm k = norm_work(geometry, x, weight, bias, n.n_inputs > 3, moments)
     cdef isize size = kernels.norm_space(&k)
     cdef Array space = wrap(tensor_new(FLOAT64, 1, &size))
     cdef int dtype = n.dtype
@@ -80,7 +100,11 @@ cdef int norm_vjp(Walk *w, Node *n, Array g) except -1:
     else:
         with nogil:
             kernels.norm_vjp[dtype](&k)
-    for i, gradient in enumerate((dx, dweight, dbias)):
+    gradients = [dx, dweight, dbias]
+    if n.n_inputs > 3:  # by the statistics: each is a number of the channel, as weight and bias are
+        scale = moments[2]
+        gradients += [-scale * weight * dbias, -0.5 * scale * scale * weight * dweight]
+    for i, gradient in enumerate(gradients):
         if wants(w, n, i):
             send(w, n, i, gradient)
     return 0
@@ -134,14 +158,19 @@ cdef Array last_axes_norm(x, weight, bias, eps, axes, bint centred, str op):
         count *= size
     scale, shift = of_channels(a, scale, 1, shape, "weight", op), of_channels(a, shift, 0, shape, "bias", op)
     cdef tuple geometry = (a.t.size // count if count else 0, count, 1, 1, centred, epsilon)
-    return norm_op(a, scale, shift, geometry, norm_moments(geometry, a.t.dtype))
+    return norm_op(a, scale, shift, None, None, geometry)[0]
 
 
-cdef tuple channel_spans(Array x, str op):
-    """Images, channels, and elements of a channel in one image."""
-    cdef isize outer, span
+cdef tuple channel_shape(Array x, str op):
+    """The shape of what there is one of for each channel."""
     if x.t.ndim < 2:
         raise ValueError(f"{op}: expected input of shape (images, channels, ...), got {x.shape}")
+    return (x.t.shape[1],)
+
+
+cdef tuple channel_spans(Array x):
+    """Images, channels, and elements of a channel in one image."""
+    cdef isize outer, span
     spans(x.t, 1, &outer, &span)
     return outer, x.t.shape[1], span
 
@@ -255,13 +284,12 @@ def group_norm(x, groups, weight=None, bias=None, eps=1e-5):
     cdef int n_groups = groups_of(groups, op)
     cdef Array a, scale, shift
     a, scale, shift = norm_operands(x, (weight, bias), op)
-    cdef tuple sizes = channel_spans(a, op)
-    cdef tuple shape = (sizes[1],)
-    if <isize> sizes[1] % n_groups:
+    cdef tuple shape = channel_shape(a, op)
+    if a.t.shape[1] % n_groups:
         raise ValueError(f"{op}: expected a number of channels that {n_groups} groups divide, got input of shape {a.shape}")
     scale, shift = of_channels(a, scale, 1, shape, "weight", op), of_channels(a, shift, 0, shape, "bias", op)
-    cdef tuple geometry = (*sizes, n_groups, True, epsilon)
-    return norm_op(a, scale, shift, geometry, norm_moments(geometry, a.t.dtype))
+    cdef tuple geometry = (*channel_spans(a), n_groups, True, epsilon)
+    return norm_op(a, scale, shift, None, None, geometry)[0]
 
 
 def batch_norm(x, weight=None, bias=None, mean=None, var=None, eps=1e-5):
@@ -298,27 +326,22 @@ def batch_norm(x, weight=None, bias=None, mean=None, var=None, eps=1e-5):
     cdef str op = "batch_norm"
     cdef double epsilon = norm_eps(eps, op)
     cdef Array a, scale, shift, centre, spread
+    cdef tuple shape
     if (mean is None) != (var is None):
         raise ValueError(f"{op}: expected both mean and var, or neither")
     a, scale, shift, centre, spread = norm_operands(x, (weight, bias, mean, var), op)
-    if centre is None:
-        return batch_norm_op(a, scale, shift, epsilon, op)[0]
-    cdef tuple sizes = channel_spans(a, op)
-    cdef tuple shape = (sizes[1],)
-    cdef tuple along = (sizes[1],) + (1,) * (a.t.ndim - 2)
-    centre, spread = of_channels(a, centre, 0, shape, "mean", op), of_channels(a, spread, 1, shape, "var", op)
-    scale, shift = of_channels(a, scale, 1, shape, "weight", op), of_channels(a, shift, 0, shape, "bias", op)
-    scale = scale / pointwise(OP_sqrt, spread + epsilon, None, None)
-    return pointwise(OP_axpy, reshape(scale, along), a - reshape(centre, along), reshape(shift, along))
+    if centre is not None:
+        shape = channel_shape(a, op)
+        centre, spread = of_channels(a, centre, 0, shape, "mean", op), of_channels(a, spread, 1, shape, "var", op)
+    return batch_norm_op(a, scale, shift, centre, spread, epsilon)[0]
 
 
-cdef tuple batch_norm_op(Array x, Array weight, Array bias, double eps, str op):
-    """Normalization by the batch's own statistics, and these, (4, channels)."""
-    cdef tuple sizes = channel_spans(x, op)
-    cdef tuple shape = (sizes[1],), geometry = (*sizes, 0, True, eps)
-    cdef Array moments = norm_moments(geometry, x.t.dtype)
+cdef tuple batch_norm_op(Array x, Array weight, Array bias, Array centre, Array spread, double eps):
+    """Normalization by given statistics or by the batch's own, and the kernels' statistics, (4, channels)."""
+    cdef str op = "batch_norm"
+    cdef tuple shape = channel_shape(x, op), geometry = (*channel_spans(x), 0, True, eps)
     weight, bias = of_channels(x, weight, 1, shape, "weight", op), of_channels(x, bias, 0, shape, "bias", op)
-    return norm_op(x, weight, bias, geometry, moments), moments
+    return norm_op(x, weight, bias, centre, spread, geometry)
 
 
 def batch_norm_statistics(x, weight, bias, eps):
@@ -342,10 +365,9 @@ def batch_norm_statistics(x, weight, bias, eps):
     """
     cdef Array a, scale, shift, moments
     a, scale, shift = norm_operands(x, (weight, bias), "batch_norm")
-    images, channels, span = channel_spans(a, "batch_norm")
-    cdef isize count = images * span
+    cdef isize channels = channel_shape(a, "batch_norm")[0], count = a.t.size // channels if channels else 0
     if count < 2:
         raise ValueError(f"batch_norm: expected more than one value of each channel in training, got input of shape {a.shape}")
-    out, moments = batch_norm_op(a, scale, shift, norm_eps(eps, "batch_norm"), "batch_norm")
+    out, moments = batch_norm_op(a, scale, shift, None, None, norm_eps(eps, "batch_norm"))
     centre, rest, _, spread = moments
     return out, centre + rest, spread * (<double> count / <double> (count - 1))

@@ -268,7 +268,7 @@ OTHER_CALLS = {
     "_core.batch_norm_statistics": (A, V, V, 1e-5),
     "_core.dropout": (A, 0.5, 1),
     "_core.embedding": (A, arr([0, 1]), 1, True, "x"),
-    "_core.norm_reference": (A, V, V, (2, 3, 1, 1, True, 1e-5)),
+    "_core.norm_reference": (A, V, V, None, None, (2, 3, 1, 1, True, 1e-5)),
     "_core._cross_entropy_reference": (A, arr([0, 2]), None, 2.0, 0.0, 0),
     "_core._total_reference": (V, V, None, None, 40, 3.0),
     "_core.cost_operands": (A, A, "mse", 1),

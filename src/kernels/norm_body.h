@@ -44,6 +44,8 @@ static Moments NAME(kept_moments)(const Norm *n, isize set)
  * and of weight * g * (x - centre). */
 static void NAME(set_gradient)(const Norm *n, Moments m, double sum, double product, isize count, T *slope, T *shift)
 {
+    *slope = *shift = 0;
+    if (n->given) return;
     const double scale = (double)m.scale, rest = (double)m.rest;
     const double along = -scale * scale * scale * (product - rest * sum) / (double)count;
     *slope = (T)along;
@@ -139,14 +141,18 @@ static void NAME(columns_task)(void *context, isize index)
     T *restrict out = (T *)n->out + first;
     T centre[COLUMNS] = {0}, factor[COLUMNS], addend[COLUMNS];
     double sum[COLUMNS] = {0}, squares[COLUMNS] = {0};
-    NAME(column_deviations)(NULL, x, centre, n->images, width, stride, sum, squares);
-    for (isize j = 0; j < width; j++) {
-        centre[j] = (T)(sum[j] / (double)n->images);
-        sum[j] = squares[j] = 0;
+    if (!n->given) {
+        NAME(column_deviations)(NULL, x, centre, n->images, width, stride, sum, squares);
+        for (isize j = 0; j < width; j++) {
+            centre[j] = (T)(sum[j] / (double)n->images);
+            sum[j] = squares[j] = 0;
+        }
+        NAME(column_deviations)(NULL, x, centre, n->images, width, stride, sum, squares);
+        for (isize j = 0; j < width; j++) NAME(set_moments)(n, first + j, centre[j], sum[j], squares[j], n->images);
     }
-    NAME(column_deviations)(NULL, x, centre, n->images, width, stride, sum, squares);
     for (isize j = 0; j < width; j++) {
-        const Moments m = NAME(set_moments)(n, first + j, centre[j], sum[j], squares[j], n->images);
+        const Moments m = NAME(kept_moments)(n, first + j);
+        centre[j] = m.centre;
         factor[j] = m.scale * w[j];
         addend[j] = b[j] - m.rest * factor[j];
     }
@@ -180,31 +186,38 @@ static void NAME(columns_vjp_task)(void *context, isize index)
 
 /* ---- Segments ---- */
 
+static void NAME(segment_moments)(const Norm *n, isize set, isize segments)
+{
+    const isize count = segments * n->span;
+    isize channel;
+    double total = 0, sum = 0, squares = 0, more, more_squares;
+    for (isize k = 0; k < segments; k++) total += NAME(total)((const T *)n->x + segment(n, set, k, &channel), n->span);
+    const T centre = (T)(total / (double)count);
+    for (isize k = 0; k < segments; k++) {
+        const T *x = (const T *)n->x + segment(n, set, k, &channel);
+        NAME(deviations)(NULL, NULL, x, centre, n->span, &more, &more_squares);
+        sum += more;
+        squares += more_squares;
+    }
+    NAME(set_moments)(n, set, centre, sum, squares, count);
+}
+
 static void NAME(segments_task)(void *context, isize index)
 {
     const Norm *n = context;
-    const isize segments = n->groups ? n->channels / n->groups : n->images, count = segments * n->span;
+    const isize segments = n->groups ? n->channels / n->groups : n->images;
     isize first, last, channel;
     segment_sets(n, index, &first, &last);
     for (isize set = first; set < last; set++) {
-        double sum = 0, squares = 0, more, more_squares;
-        for (isize k = 0; k < segments; k++) sum += NAME(total)((const T *)n->x + segment(n, set, k, &channel), n->span);
-        const T centre = (T)(sum / (double)count);
-        sum = 0;
-        for (isize k = 0; k < segments; k++) {
-            const T *x = (const T *)n->x + segment(n, set, k, &channel);
-            NAME(deviations)(NULL, NULL, x, centre, n->span, &more, &more_squares);
-            sum += more;
-            squares += more_squares;
-        }
-        const Moments m = NAME(set_moments)(n, set, centre, sum, squares, count);
+        if (!n->given) NAME(segment_moments)(n, set, segments);
+        const Moments m = NAME(kept_moments)(n, set);
         for (isize k = 0; k < segments; k++) {
             const isize at = segment(n, set, k, &channel);
             const T *restrict x = (const T *)n->x + at;
             T *restrict out = (T *)n->out + at;
             const T factor = m.scale * ((const T *)n->weight)[channel];
             const T addend = ((const T *)n->bias)[channel] - m.rest * factor;
-            for (isize j = 0; j < n->span; j++) out[j] = (x[j] - centre) * factor + addend;
+            for (isize j = 0; j < n->span; j++) out[j] = (x[j] - m.centre) * factor + addend;
         }
     }
 }
