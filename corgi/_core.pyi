@@ -348,7 +348,7 @@ def embedding(
 
 @final
 class TouchedRows:
-    def __init__(self) -> None: ...
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
 def norm_reference(
     x: Array, weight: Array, bias: Array, centre: Array | None, spread: Array | None, geometry: tuple[Any, ...]

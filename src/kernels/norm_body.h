@@ -1,8 +1,5 @@
 /* Normalization for one element type T; NAME(x) is x with the type's suffix.  Included by norm.c, which explains it. */
 
-#define WIDE NAME(WIDE)
-enum { WIDE = 128 / sizeof(T) };
-
 #define RUN_SUM(name) RUN_REDUCTION(name, T, double, 0, ADD)
 RUN_SUM(NAME(total))
 TWO_SUMS(deviations, DEVIATION, SAME)
@@ -19,7 +16,7 @@ typedef struct {
 #define Moments NAME(Moments)
 
 /* The moments of a set of `count` elements from the sums of deviations from `centre` and of their squares. */
-static Moments NAME(set_moments)(const Norm *n, isize set, T centre, double sum, double squares, isize count)
+static NOINLINE Moments NAME(set_moments)(const Norm *n, isize set, T centre, double sum, double squares, isize count)
 {
     const isize sets = set_count(n);
     T *kept = (T *)n->moments + set;
@@ -42,7 +39,8 @@ static Moments NAME(kept_moments)(const Norm *n, isize set)
 
 /* The gradient of x is scale * weight * g + slope * (x - centre) + shift, where the sums are those over the set of weight * g
  * and of weight * g * (x - centre). */
-static void NAME(set_gradient)(const Norm *n, Moments m, double sum, double product, isize count, T *slope, T *shift)
+static NOINLINE void NAME(set_gradient)(const Norm *n, Moments m, double sum, double product, isize count, T *slope,
+                                        T *shift)
 {
     *slope = *shift = 0;
     if (n->given) return;
@@ -166,7 +164,7 @@ static void NAME(columns_vjp_task)(void *context, isize index)
     const isize first = index * COLUMNS, width = smaller(COLUMNS, n->channels - first), stride = n->channels;
     const T *restrict x = (const T *)n->x + first, *restrict g = (const T *)n->g + first, *w = (const T *)n->weight + first;
     T *restrict dx = (T *)n->dx + first;
-    T centre[COLUMNS], factor[COLUMNS], slope[COLUMNS], shift[COLUMNS];
+    T centre[COLUMNS] = {0}, factor[COLUMNS], slope[COLUMNS], shift[COLUMNS];
     double sum[COLUMNS] = {0}, product[COLUMNS] = {0};
     for (isize j = 0; j < width; j++) centre[j] = NAME(kept_moments)(n, first + j).centre;
     NAME(column_sums)(g, x, centre, n->images, width, stride, sum, product);
@@ -186,7 +184,7 @@ static void NAME(columns_vjp_task)(void *context, isize index)
 
 /* ---- Segments ---- */
 
-static void NAME(segment_moments)(const Norm *n, isize set, isize segments)
+static NOINLINE void NAME(segment_moments)(const Norm *n, isize set, isize segments)
 {
     const isize count = segments * n->span;
     isize channel;
@@ -274,5 +272,4 @@ void KERNEL(NAME(norm_vjp))(const Norm *n)
     }
 }
 
-#undef WIDE
 #undef Moments
