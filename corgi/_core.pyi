@@ -347,6 +347,10 @@ def embedding(
 ) -> Array: ...
 
 @final
+class NormWork:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+@final
 class TouchedRows:
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
