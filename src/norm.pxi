@@ -4,6 +4,8 @@
 # of each channel (batch norm) or of each group of an image's channels (all others); replay, which differentiates norm_reference
 # where a backward pass is recorded.
 
+from libc.math cimport INFINITY
+
 
 def norm_reference(x, weight, bias, centre, spread, geometry):
     """What the norms compute, in terms of other ops; centre and spread are given statistics of channels, or None."""
@@ -137,8 +139,8 @@ cdef int norm_vjp(Walk *w, Node *n, Array g) except -1:
 # ---- operands
 
 cdef double norm_eps(eps, str op) except -1:
-    cdef double value = number_of(eps, op)
-    if not 0 <= value < np.inf:
+    cdef double value = PyFloat_AS_DOUBLE(eps) if PyFloat_CheckExact(eps) else number_of(eps, op)
+    if not 0 <= value < INFINITY:
         raise ValueError(f"{op}: expected a finite eps of at least 0, got {eps}")
     return value
 
@@ -171,7 +173,7 @@ cdef Array last_axes_norm(x, weight, bias, eps, axes, bint centred, str op):
     cdef Array scale = optional_float(weight, op, &dtype), shift = optional_float(bias, op, &dtype)
     cdef isize channels = 1
     if axes is not None:
-        if not isinstance(axes, Integral) or isinstance(axes, bool):
+        if not PyLong_CheckExact(axes) and (not isinstance(axes, Integral) or isinstance(axes, bool)):
             raise TypeError(f"{op}: expected an int for axes, got {type(axes).__name__}")
         if not 1 <= axes <= MAX_NDIM:
             raise ValueError(f"{op}: expected axes from 1 to {MAX_NDIM}, got {axes}")
