@@ -30,7 +30,7 @@ static NOINLINE Moments NAME(set_moments)(const Norm *n, isize set, T centre, do
     return m;
 }
 
-static Moments NAME(kept_moments)(const Norm *n, isize set)
+static NOINLINE Moments NAME(kept_moments)(const Norm *n, isize set)
 {
     const isize sets = set_count(n);
     const T *kept = (const T *)n->moments + set;
