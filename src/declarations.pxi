@@ -43,7 +43,7 @@ cdef extern from "kernels/kernels.h" nogil:
         void *db
     ctypedef struct Norm:
         isize images, channels, span, groups
-        bint centred
+        bint centred, given
         double eps
         const void *x
         const void *weight

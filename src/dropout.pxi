@@ -26,10 +26,10 @@ def dropout(x, p, key):
     >>> corgi._core.dropout([1.0, 2.0], 0.0, 7)
     Array([1., 2.], dtype=float64)
     """
-    cdef double rate = number_of(p, "dropout")
+    cdef double rate = PyFloat_AS_DOUBLE(p) if PyFloat_CheckExact(p) else number_of(p, "dropout")
     if not 0 <= rate <= 1:
         raise ValueError(f"dropout: expected p from 0 to 1, got {p}")
-    if not isinstance(key, Integral) or not 0 <= key < 2 ** 64:
+    if not (PyLong_CheckExact(key) or isinstance(key, Integral)) or not 0 <= key < 2 ** 64:
         raise ValueError(f"dropout: expected a key from 0 to 2**64 - 1, got {key!r}")
     cdef Array a = as_float(x, "dropout")
     return a if rate == 0 else dropped(a, rate, key)

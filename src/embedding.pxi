@@ -15,7 +15,7 @@ cdef class TouchedRows:
     cdef list positions   # of the rows that were added to; all others are zero
     cdef bint spare       # all rows are zero, and t is no gradient
 
-    def __init__(self):
+    def __init__(self, *args, **kwargs):
         raise TypeError("TouchedRows: made by sparse embeddings alone")
 
     def __dealloc__(self):

@@ -4,146 +4,202 @@
 # of each channel (batch norm) or of each group of an image's channels (all others); replay, which differentiates norm_reference
 # where a backward pass is recorded.
 
+from libc.math cimport INFINITY
 
-def norm_reference(x, weight, bias, geometry):
-    """What the norms compute, in terms of other ops."""
+
+def norm_reference(x, weight, bias, centre, spread, geometry):
+    """What the norms compute, in terms of other ops; centre and spread are given statistics of channels, or None."""
     images, channels, span, groups, centred, eps = geometry
     sections = groups or channels or 1
-    z = reshape(x, (images, sections, channels // sections, span))
-    cdef tuple axes = (2, 3) if groups else (0, 3)  # of a batch norm, axis 2 has size 1
-    if centred:
-        z = z - mean(z, axes, keepdims=True)
-    z = z / pointwise(OP_sqrt, mean(z * z, axes, keepdims=True) + eps, None, None)
     by_channel = (sections, channels // sections, 1)
+    z = reshape(x, (images, *by_channel[:2], span))
+    cdef tuple axes = (2, 3) if groups else (0, 3)  # of a batch norm, axis 2 has size 1
+    if centre is not None:
+        z = z - reshape(centre, by_channel)
+    elif centred:
+        z = z - mean(z, axes, keepdims=True)
+    spread = mean(z * z, axes, keepdims=True) if spread is None else reshape(spread, by_channel)
+    z = z / pointwise(OP_sqrt, spread + eps, None, None)
     return reshape(z * reshape(weight, by_channel) + reshape(bias, by_channel), x.shape)
 
 
-cdef Norm norm_work(tuple geometry, Array x, Array weight, Array bias, Array moments) noexcept:
-    """The kernels' description of a norm of contiguous operands."""
+@cython.final
+@cython.binding(False)
+cdef class NormWork:
+    """A norm as the kernels see it, and what its node remembers of it."""
     cdef Norm k
-    memset(&k, 0, sizeof(k))
-    k.images, k.channels, k.span, k.groups, k.centred, k.eps = geometry
-    k.x, k.weight, k.bias, k.moments = x.t.data, weight.t.data, bias.t.data, moments.t.data
-    return k
+    cdef Array moments, centre, spread  # the kernels' statistics; what was given of them, untracked, or None
+
+    def __init__(self, *args, **kwargs):
+        raise TypeError("NormWork: made by norms alone")
 
 
-cdef Array norm_moments(tuple geometry, int dtype):
-    """Room for the kernels' statistics."""
+cdef NormWork norm_work(isize images, isize channels, isize span, isize groups, bint centred, double eps):
+    cdef NormWork work = NormWork.__new__(NormWork)
+    memset(&work.k, 0, sizeof(work.k))
+    work.k.images, work.k.channels, work.k.span, work.k.groups = images, channels, span, groups
+    work.k.centred, work.k.eps = centred, eps
+    return work
+
+
+cdef int find_moments(NormWork work, Array centre, Array spread, int dtype) except -1:
+    """Room for the kernels' statistics, or those that are given."""
     cdef isize shape[2]
-    images, channels, span, groups, centred, eps = geometry
-    shape[0], shape[1] = 4, images * groups if groups else channels
-    return wrap(tensor_new(dtype, 2, shape))
+    if centre is None:
+        shape[0], shape[1] = 4, work.k.images * work.k.groups if work.k.groups else work.k.channels
+        work.moments = wrap(tensor_new(dtype, 2, shape))
+        return 0
+    work.k.given = True
+    work.centre, work.spread = wrap_shared(centre.t), wrap_shared(spread.t)
+    scale = 1 / pointwise(OP_sqrt, work.spread + work.k.eps, None, None)
+    work.moments = stack([work.centre, zeros_like(work.centre), scale, work.spread])
+    return 0
 
 
-cdef Array norm_op(Array x, Array weight, Array bias, tuple geometry, Array moments):
-    """x normalized as the geometry says, and its statistics."""
-    cdef Array out = wrap(tensor_like(x.t))
-    cdef bint long_one = x.t.size >= APPLY_LONG
-    if long_one:  # other threads run meanwhile
-        x, weight, bias = alias(x), alias(weight), alias(bias)
-    cdef Array a = wrap(contiguous(x.t)), scale = wrap(contiguous(weight.t)), shift = wrap(contiguous(bias.t))
-    cdef Norm k = norm_work(geometry, a, scale, shift, moments)
+cdef Array norm_op(NormWork work, Array x, Array weight, Array bias, Array centre, Array spread):
+    """x normalized, by the statistics if they are given."""
     cdef int dtype = x.t.dtype
-    k.out = out.t.data
-    if long_one:
+    cdef bint given = centre is not None
+    cdef Array out = wrap(tensor_like(x.t)), a, scale, shift
+    cdef Norm k
+    cdef Node *n
+    if x.t.size >= APPLY_LONG:  # other threads run meanwhile
+        x, weight, bias = alias(x), alias(weight), alias(bias)
+        if given:
+            centre, spread = alias(centre), alias(spread)
+    find_moments(work, centre, spread, dtype)
+    a, scale, shift = wrap(contiguous(x.t)), wrap(contiguous(weight.t)), wrap(contiguous(bias.t))
+    k = work.k
+    k.x, k.weight, k.bias, k.out, k.moments = a.t.data, scale.t.data, shift.t.data, out.t.data, work.moments.t.data
+    if a.t.size < APPLY_LONG:
+        kernels.norm[dtype](&k)
+    else:
         with nogil:
             kernels.norm[dtype](&k)
-    else:
-        kernels.norm[dtype](&k)
-    cdef Node *n
-    if recording and (x.tracks or weight.tracks or bias.tracks):
-        n = node_new(norm_vjp, b"norm", 3, out.t)
-        for i, operand in enumerate((x, weight, bias)):
-            connect(n, i, operand)
-            save(n, i, operand)
-        save(n, SAVED_OUTPUT, moments)
-        set_context(n, geometry)
-        publish(out, n)
+    if not recording or not (x.tracks or weight.tracks or bias.tracks or given and (centre.tracks or spread.tracks)):
+        return out
+    n = node_new(norm_vjp, b"norm", 5 if given else 3, out.t)
+    connect(n, 0, x)
+    connect(n, 1, weight)
+    connect(n, 2, bias)
+    save(n, 0, x)
+    save(n, 1, weight)
+    save(n, 2, bias)
+    if given:
+        connect(n, 3, centre)
+        connect(n, 4, spread)
+    set_context(n, work)
+    publish(out, n)
+    return out
+
+
+cdef Array rejoined(Node *n, int i, Array given):
+    """A given statistic as saved_input would have it."""
+    cdef Array out = None if given is None else wrap_shared(given.t)
+    if given is not None and n.inputs[i] != NULL:
+        attach(out, n.inputs[i])
+        out.tracks = True
     return out
 
 
 cdef int norm_vjp(Walk *w, Node *n, Array g) except -1:
-    cdef tuple geometry = <tuple> <object> n.context
+    cdef NormWork work = <NormWork> <object> n.context
+    cdef Norm k = work.k
     if w.create_graph:
-        return replay(w, n, g, norm_reference, (saved_input(n, 0), saved_input(n, 1), saved_input(n, 2), geometry))
-    cdef Array x = wrap(contiguous(n.saved[0])), weight = wrap(contiguous(n.saved[1])), bias = wrap_shared(n.saved[2])
-    cdef Array moments = wrap_shared(n.saved[SAVED_OUTPUT]), cotangent = wrap(contiguous(g.t))
-    cdef Array dx = wrap(tensor_like(x.t)), dweight = wrap(tensor_like(weight.t)), dbias = wrap(tensor_like(bias.t))
-    cdef Norm k = norm_work(geometry, x, weight, bias, moments)
+        return replay(w, n, g, norm_reference, (
+            saved_input(n, 0), saved_input(n, 1), saved_input(n, 2), rejoined(n, 3, work.centre), rejoined(n, 4, work.spread),
+            (k.images, k.channels, k.span, k.groups, k.centred, k.eps)))
+    cdef Array x = wrap(contiguous(n.saved[0])), weight = wrap(contiguous(n.saved[1])), cotangent = wrap(contiguous(g.t))
+    cdef Array dx = wrap(tensor_like(x.t)), dweight = wrap(tensor_like(weight.t)), dbias = wrap(tensor_like(n.saved[2]))
     cdef isize size = kernels.norm_space(&k)
-    cdef Array space = wrap(tensor_new(FLOAT64, 1, &size))
+    cdef Array space = wrap(tensor_new(FLOAT64, 1, &size)), scale
     cdef int dtype = n.dtype
-    k.g, k.dx, k.dweight, k.dbias = cotangent.t.data, dx.t.data, dweight.t.data, dbias.t.data
-    k.space = <double *> space.t.data
+    k.x, k.weight, k.moments, k.g = x.t.data, weight.t.data, work.moments.t.data, cotangent.t.data
+    k.dx, k.dweight, k.dbias, k.space = dx.t.data, dweight.t.data, dbias.t.data, <double *> space.t.data
     if x.t.size < APPLY_LONG:
         kernels.norm_vjp[dtype](&k)
     else:
         with nogil:
             kernels.norm_vjp[dtype](&k)
-    for i, gradient in enumerate((dx, dweight, dbias)):
-        if wants(w, n, i):
-            send(w, n, i, gradient)
+    if wants(w, n, 0):
+        send(w, n, 0, dx)
+    if k.given and (wants(w, n, 3) or wants(w, n, 4)):
+        scale = getitem(work.moments, 2)
+        if wants(w, n, 3):
+            send(w, n, 3, -scale * weight * dbias)
+        if wants(w, n, 4):
+            send(w, n, 4, -0.5 * scale * scale * weight * dweight)
+    if wants(w, n, 1):
+        send(w, n, 1, dweight)
+    if wants(w, n, 2):
+        send(w, n, 2, dbias)
     return 0
 
 
 # ---- operands
 
 cdef double norm_eps(eps, str op) except -1:
-    cdef double value = number_of(eps, op)
-    if not 0 <= value < np.inf:
+    cdef double value = PyFloat_AS_DOUBLE(eps) if PyFloat_CheckExact(eps) else number_of(eps, op)
+    if not 0 <= value < INFINITY:
         raise ValueError(f"{op}: expected a finite eps of at least 0, got {eps}")
     return value
 
 
-cdef tuple norm_operands(x, tuple others, str op):
-    """x and what goes with it, where it is given, as Arrays of one float dtype."""
-    cdef list arrays = [as_float(x, op)] + [None if value is None else as_float(value, op) for value in others]
-    cdef int dtype = BOOL
-    cdef Array a
-    for a in arrays:
-        if a is not None:
-            dtype = promoted(dtype, a.t.dtype)
-    return tuple([None if value is None else cast(value, dtype) for value in arrays])
+cdef Array optional_float(value, str op, int *dtype):
+    """An operand that may be None; dtype becomes what it and all before promote to."""
+    if value is None:
+        return None
+    cdef Array a = as_float(value, op)
+    dtype[0] = promoted(dtype[0], a.t.dtype)
+    return a
 
 
-cdef Array of_channels(Array x, Array values, double usual, tuple shape, str name, str op):
-    """A weight or bias of a shape; the usual number everywhere where none is given."""
+cdef Array for_axes(Array x, Array values, double usual, int axis, int count, str name, str op):
+    """What goes with some axes of x, in x's dtype; the usual number everywhere where nothing is given."""
+    cdef isize *shape = &x.t.shape[axis]
     if values is None:
-        return filled(new_shape(shape, x.t.dtype, op), usual)
-    if values.shape != shape:
-        raise ValueError(f"{op}: expected a {name} of shape {shape} for input of shape {x.shape}, got {values.shape}")
-    return values
+        return filled(tensor_new(x.t.dtype, count, shape), usual)
+    if values.t.ndim != count or memcmp(values.t.shape, shape, count * sizeof(isize)) != 0:
+        raise ValueError(f"{op}: expected a {name} of shape {shape_tuple(count, shape)} for input of shape {x.shape}, "
+                         f"got {values.shape}")
+    return cast(values, x.t.dtype)
 
 
 cdef Array last_axes_norm(x, weight, bias, eps, axes, bint centred, str op):
     """layer_norm and rms_norm."""
     cdef double epsilon = norm_eps(eps, op)
-    cdef Array a, scale, shift
-    cdef isize count = 1
-    a, scale, shift = norm_operands(x, (weight, bias), op)
-    if axes is None:
-        axes = 1 if scale is None and shift is None else scale.t.ndim if scale is not None else shift.t.ndim
-    elif not isinstance(axes, Integral) or isinstance(axes, bool):
-        raise TypeError(f"{op}: expected an int for axes, got {type(axes).__name__}")
-    if axes < 1:
-        raise ValueError(f"{op}: expected axes of at least 1, got {axes}")
-    if axes > a.t.ndim:
-        raise ValueError(f"{op}: expected input with at least {axes} axes, the last ones normalized, got shape {a.shape}")
-    cdef tuple shape = a.shape[a.t.ndim - <isize> axes:]
-    for size in shape:
-        count *= size
-    scale, shift = of_channels(a, scale, 1, shape, "weight", op), of_channels(a, shift, 0, shape, "bias", op)
-    cdef tuple geometry = (a.t.size // count if count else 0, count, 1, 1, centred, epsilon)
-    return norm_op(a, scale, shift, geometry, norm_moments(geometry, a.t.dtype))
+    cdef Array a = as_float(x, op)
+    cdef int dtype = a.t.dtype, count = 1, first, i
+    cdef Array scale = optional_float(weight, op, &dtype), shift = optional_float(bias, op, &dtype)
+    cdef isize channels = 1
+    if axes is not None:
+        if not PyLong_CheckExact(axes) and (not isinstance(axes, Integral) or isinstance(axes, bool)):
+            raise TypeError(f"{op}: expected an int for axes, got {type(axes).__name__}")
+        if not 1 <= axes <= MAX_NDIM:
+            raise ValueError(f"{op}: expected axes from 1 to {MAX_NDIM}, got {axes}")
+        count = axes
+    elif scale is not None:
+        count = scale.t.ndim
+    elif shift is not None:
+        count = shift.t.ndim
+    if not 1 <= count <= a.t.ndim:
+        raise ValueError(f"{op}: expected input with at least {count or 1} axes, the last ones normalized, got shape {a.shape}"
+                         + (f" and a weight of shape {scale.shape}" if scale is not None and not count else ""))
+    a = cast(a, dtype)
+    first = a.t.ndim - count
+    for i in range(first, a.t.ndim):
+        channels *= a.t.shape[i]
+    return norm_op(norm_work(a.t.size // channels if channels else 0, channels, 1, 1, centred, epsilon), a,
+                   for_axes(a, scale, 1, first, count, "weight", op), for_axes(a, shift, 0, first, count, "bias", op), None, None)
 
 
-cdef tuple channel_spans(Array x, str op):
-    """Images, channels, and elements of a channel in one image."""
-    cdef isize outer, span
+cdef NormWork channel_work(Array x, isize groups, double eps, str op):
+    """The work of norms over (images, channels, ...)."""
+    cdef isize images, span
     if x.t.ndim < 2:
         raise ValueError(f"{op}: expected input of shape (images, channels, ...), got {x.shape}")
-    spans(x.t, 1, &outer, &span)
-    return outer, x.t.shape[1], span
+    spans(x.t, 1, &images, &span)
+    return norm_work(images, x.t.shape[1], span, groups, True, eps)
 
 
 # ---- the norms
@@ -252,16 +308,14 @@ def group_norm(x, groups, weight=None, bias=None, eps=1e-5):
     """
     cdef str op = "group_norm"
     cdef double epsilon = norm_eps(eps, op)
-    cdef int n_groups = groups_of(groups, op)
-    cdef Array a, scale, shift
-    a, scale, shift = norm_operands(x, (weight, bias), op)
-    cdef tuple sizes = channel_spans(a, op)
-    cdef tuple shape = (sizes[1],)
-    if <isize> sizes[1] % n_groups:
+    cdef Array a = as_float(x, op)
+    cdef int n_groups = groups_of(groups, op), dtype = a.t.dtype
+    cdef Array scale = optional_float(weight, op, &dtype), shift = optional_float(bias, op, &dtype)
+    cdef NormWork work = channel_work(a, n_groups, epsilon, op)
+    if work.k.channels % n_groups:
         raise ValueError(f"{op}: expected a number of channels that {n_groups} groups divide, got input of shape {a.shape}")
-    scale, shift = of_channels(a, scale, 1, shape, "weight", op), of_channels(a, shift, 0, shape, "bias", op)
-    cdef tuple geometry = (*sizes, n_groups, True, epsilon)
-    return norm_op(a, scale, shift, geometry, norm_moments(geometry, a.t.dtype))
+    a = cast(a, dtype)
+    return norm_op(work, a, for_axes(a, scale, 1, 1, 1, "weight", op), for_axes(a, shift, 0, 1, 1, "bias", op), None, None)
 
 
 def batch_norm(x, weight=None, bias=None, mean=None, var=None, eps=1e-5):
@@ -295,30 +349,28 @@ def batch_norm(x, weight=None, bias=None, mean=None, var=None, eps=1e-5):
     Array([[-1., -1.],
            [ 1.,  1.]], dtype=float64)
     """
+    return batch_norm_op(x, weight, bias, mean, var, eps, False)[0]
+
+
+cdef tuple batch_norm_op(x, weight, bias, mean, var, eps, bint training):
+    """The result, the work, and how many values each channel has."""
     cdef str op = "batch_norm"
     cdef double epsilon = norm_eps(eps, op)
-    cdef Array a, scale, shift, centre, spread
     if (mean is None) != (var is None):
         raise ValueError(f"{op}: expected both mean and var, or neither")
-    a, scale, shift, centre, spread = norm_operands(x, (weight, bias, mean, var), op)
-    if centre is None:
-        return batch_norm_op(a, scale, shift, epsilon, op)[0]
-    cdef tuple sizes = channel_spans(a, op)
-    cdef tuple shape = (sizes[1],)
-    cdef tuple along = (sizes[1],) + (1,) * (a.t.ndim - 2)
-    centre, spread = of_channels(a, centre, 0, shape, "mean", op), of_channels(a, spread, 1, shape, "var", op)
-    scale, shift = of_channels(a, scale, 1, shape, "weight", op), of_channels(a, shift, 0, shape, "bias", op)
-    scale = scale / pointwise(OP_sqrt, spread + epsilon, None, None)
-    return pointwise(OP_axpy, reshape(scale, along), a - reshape(centre, along), reshape(shift, along))
-
-
-cdef tuple batch_norm_op(Array x, Array weight, Array bias, double eps, str op):
-    """Normalization by the batch's own statistics, and these, (4, channels)."""
-    cdef tuple sizes = channel_spans(x, op)
-    cdef tuple shape = (sizes[1],), geometry = (*sizes, 0, True, eps)
-    cdef Array moments = norm_moments(geometry, x.t.dtype)
-    weight, bias = of_channels(x, weight, 1, shape, "weight", op), of_channels(x, bias, 0, shape, "bias", op)
-    return norm_op(x, weight, bias, geometry, moments), moments
+    cdef Array a = as_float(x, op)
+    cdef int dtype = a.t.dtype
+    cdef Array scale = optional_float(weight, op, &dtype), shift = optional_float(bias, op, &dtype)
+    cdef Array centre = optional_float(mean, op, &dtype), spread = optional_float(var, op, &dtype)
+    cdef NormWork work = channel_work(a, 0, epsilon, op)
+    cdef isize count = work.k.images * work.k.span
+    if training and count < 2:
+        raise ValueError(f"{op}: expected more than one value of each channel in training, got input of shape {a.shape}")
+    a = cast(a, dtype)
+    if centre is not None:
+        centre, spread = for_axes(a, centre, 0, 1, 1, "mean", op), for_axes(a, spread, 1, 1, 1, "var", op)
+    scale, shift = for_axes(a, scale, 1, 1, 1, "weight", op), for_axes(a, shift, 0, 1, 1, "bias", op)
+    return norm_op(work, a, scale, shift, centre, spread), work, count
 
 
 def batch_norm_statistics(x, weight, bias, eps):
@@ -340,12 +392,8 @@ def batch_norm_statistics(x, weight, bias, eps):
     >>> corgi._core.batch_norm_statistics([[1.0], [3.0]], None, None, 0.0)[1:]
     (Array([2.], dtype=float64), Array([2.], dtype=float64))
     """
-    cdef Array a, scale, shift, moments
-    a, scale, shift = norm_operands(x, (weight, bias), "batch_norm")
-    images, channels, span = channel_spans(a, "batch_norm")
-    cdef isize count = images * span
-    if count < 2:
-        raise ValueError(f"batch_norm: expected more than one value of each channel in training, got input of shape {a.shape}")
-    out, moments = batch_norm_op(a, scale, shift, norm_eps(eps, "batch_norm"), "batch_norm")
-    centre, rest, _, spread = moments
-    return out, centre + rest, spread * (<double> count / <double> (count - 1))
+    cdef NormWork work
+    cdef double count
+    out, work, count = batch_norm_op(x, weight, bias, None, None, eps, True)
+    centre, rest, _, spread = work.moments
+    return out, centre + rest, spread * (count / (count - 1))

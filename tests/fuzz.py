@@ -295,7 +295,7 @@ OTHER_CALLS = {
     "_core.batch_norm_statistics": (A, V, V, 1e-5),
     "_core.dropout": (A, 0.5, 1),
     "_core.embedding": (A, arr([0, 1]), 1, True, "x"),
-    "_core.norm_reference": (A, V, V, (2, 3, 1, 1, True, 1e-5)),
+    "_core.norm_reference": (A, V, V, None, None, (2, 3, 1, 1, True, 1e-5)),
     "_core.attention_reference": (A, A, A, None, (None, True, 1.0)),
     "_core.self_attention": (A, 1, arr(0.5)),
     "_core.self_attention_reference": (A, None, (None, True, 1.0), 1),

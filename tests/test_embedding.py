@@ -341,7 +341,7 @@ def test_torch(kind, dtype):
     optimizer = Adam(0.01) if adam else GradientDescent(0.01)
     kinds = {"sparse adam": torch.optim.SparseAdam, "dense adam": torch.optim.Adam}
     other = kinds.get(kind, torch.optim.SGD)(list(twin.parameters()), 0.01)
-    atol = 1e-7 if kind == "sparse adam" else TOLERANCE[dtype]  # PyTorch's SparseAdam scales its epsilon
+    atol = 1e-6 if kind == "sparse adam" else TOLERANCE[dtype]  # PyTorch's SparseAdam scales its epsilon
     tolerance = {"rtol": 20 * TOLERANCE[dtype], "atol": atol}
     for step in range(5):
         ids, delta = integers(20, (3, 4), seed=step), normal(3, 4, 6, seed=step, dtype=dtype)

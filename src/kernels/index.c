@@ -143,9 +143,8 @@ typedef struct {
     const int64_t *index;
     void *out;
     isize outer, n, k, inner;
-    isize
-        block; /* take: how many of the outer * k rows a task copies; its adjoint: how many columns, or rows of out, it owns */
-    bool more; /* the adjoint: out is added to as it is */
+    isize block; /* take: rows of outer * k that a task copies; its adjoint: columns, or rows of out, that a task owns */
+    bool more;   /* the adjoint: out is added to as it is */
 } Take;
 
 ALWAYS_INLINE void take_rows(const Take *t, isize from, isize to, isize bytes)

@@ -82,6 +82,7 @@ typedef struct {
 typedef struct {
     isize images, channels, span, groups;
     bool centred; /* false: the mean counts as 0 (root-mean-square norm) */
+    bool given;   /* batch norm by the moments that are there, which are constants */
     double eps;
     const void *x, *weight, *bias; /* weight and bias: (channels) */
     void *out;

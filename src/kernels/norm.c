@@ -76,20 +76,22 @@ static isize segment(const Norm *n, isize set, isize k, isize *channel)
     return (n->groups ? set * c + k : k * n->channels + set) * n->span;
 }
 
+#define NOINLINE __attribute__((noinline)) /* one copy of each loop: the extension's size counts */
+
 /* Two sums over a run: of TERM, `t`, and of t * FACTOR, in terms of i. As RUN_REDUCTION adds. */
 #define TWO_SUMS(name, TERM, FACTOR)                                                                                        \
-    static void NAME(name)(const T *restrict g, const T *restrict w, const T *restrict x, T centre, isize n, double *sum,   \
-                           double *product)                                                                                 \
+    static NOINLINE void NAME(name)(const T *restrict g, const T *restrict w, const T *restrict x, T centre, isize n,       \
+                                    double *sum, double *product)                                                           \
     {                                                                                                                       \
         (void)g, (void)w;                                                                                                   \
         *sum = *product = 0;                                                                                                \
         for (isize from = 0, to; from < n; from = to) {                                                                     \
-            T a[WIDE] = {0}, b[WIDE] = {0};                                                                                 \
+            T a[LANES] = {0}, b[LANES] = {0};                                                                               \
             isize i = from;                                                                                                 \
             to = smaller(n, from + RUN);                                                                                    \
-            for (; i + WIDE <= to; i += WIDE) ADD_TERMS(WIDE, TERM, FACTOR)                                                 \
+            for (; i + LANES <= to; i += LANES) ADD_TERMS(LANES, TERM, FACTOR)                                              \
             UNROLL                                                                                                          \
-            for (isize half = WIDE / 2; half > 0; half /= 2) {                                                              \
+            for (isize half = LANES / 2; half > 0; half /= 2) {                                                             \
                 for (isize k = 0; k < half; k++) {                                                                          \
                     a[k] += a[k + half];                                                                                    \
                     b[k] += b[k + half];                                                                                    \
@@ -116,8 +118,8 @@ static isize segment(const Norm *n, isize set, isize k, isize *channel)
 
 /* The same two sums for each of some columns, rows `stride` apart, added to sum[j] and product[j]. */
 #define TWO_COLUMN_SUMS(name, TERM, FACTOR)                                                                                 \
-    static void NAME(name)(const T *restrict g, const T *restrict x, const T *restrict centre, isize rows, isize width,     \
-                           isize stride, double *restrict sum, double *restrict product)                                    \
+    static NOINLINE void NAME(name)(const T *restrict g, const T *restrict x, const T *restrict centre, isize rows,         \
+                                    isize width, isize stride, double *restrict sum, double *restrict product)              \
     {                                                                                                                       \
         (void)g;                                                                                                            \
         for (isize first = 0; first < rows; first += COLUMN_GROUP) {                                                        \

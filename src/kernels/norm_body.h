@@ -1,8 +1,5 @@
 /* Normalization for one element type T; NAME(x) is x with the type's suffix.  Included by norm.c, which explains it. */
 
-#define WIDE NAME(WIDE)
-enum { WIDE = 128 / sizeof(T) };
-
 #define RUN_SUM(name) RUN_REDUCTION(name, T, double, 0, ADD)
 RUN_SUM(NAME(total))
 TWO_SUMS(deviations, DEVIATION, SAME)
@@ -19,7 +16,7 @@ typedef struct {
 #define Moments NAME(Moments)
 
 /* The moments of a set of `count` elements from the sums of deviations from `centre` and of their squares. */
-static Moments NAME(set_moments)(const Norm *n, isize set, T centre, double sum, double squares, isize count)
+static NOINLINE Moments NAME(set_moments)(const Norm *n, isize set, T centre, double sum, double squares, isize count)
 {
     const isize sets = set_count(n);
     T *kept = (T *)n->moments + set;
@@ -33,7 +30,7 @@ static Moments NAME(set_moments)(const Norm *n, isize set, T centre, double sum,
     return m;
 }
 
-static Moments NAME(kept_moments)(const Norm *n, isize set)
+static NOINLINE Moments NAME(kept_moments)(const Norm *n, isize set)
 {
     const isize sets = set_count(n);
     const T *kept = (const T *)n->moments + set;
@@ -42,8 +39,11 @@ static Moments NAME(kept_moments)(const Norm *n, isize set)
 
 /* The gradient of x is scale * weight * g + slope * (x - centre) + shift, where the sums are those over the set of weight * g
  * and of weight * g * (x - centre). */
-static void NAME(set_gradient)(const Norm *n, Moments m, double sum, double product, isize count, T *slope, T *shift)
+static NOINLINE void NAME(set_gradient)(const Norm *n, Moments m, double sum, double product, isize count, T *slope,
+                                        T *shift)
 {
+    *slope = *shift = 0;
+    if (n->given) return;
     const double scale = (double)m.scale, rest = (double)m.rest;
     const double along = -scale * scale * scale * (product - rest * sum) / (double)count;
     *slope = (T)along;
@@ -139,14 +139,18 @@ static void NAME(columns_task)(void *context, isize index)
     T *restrict out = (T *)n->out + first;
     T centre[COLUMNS] = {0}, factor[COLUMNS], addend[COLUMNS];
     double sum[COLUMNS] = {0}, squares[COLUMNS] = {0};
-    NAME(column_deviations)(NULL, x, centre, n->images, width, stride, sum, squares);
-    for (isize j = 0; j < width; j++) {
-        centre[j] = (T)(sum[j] / (double)n->images);
-        sum[j] = squares[j] = 0;
+    if (!n->given) {
+        NAME(column_deviations)(NULL, x, centre, n->images, width, stride, sum, squares);
+        for (isize j = 0; j < width; j++) {
+            centre[j] = (T)(sum[j] / (double)n->images);
+            sum[j] = squares[j] = 0;
+        }
+        NAME(column_deviations)(NULL, x, centre, n->images, width, stride, sum, squares);
+        for (isize j = 0; j < width; j++) NAME(set_moments)(n, first + j, centre[j], sum[j], squares[j], n->images);
     }
-    NAME(column_deviations)(NULL, x, centre, n->images, width, stride, sum, squares);
     for (isize j = 0; j < width; j++) {
-        const Moments m = NAME(set_moments)(n, first + j, centre[j], sum[j], squares[j], n->images);
+        const Moments m = NAME(kept_moments)(n, first + j);
+        centre[j] = m.centre;
         factor[j] = m.scale * w[j];
         addend[j] = b[j] - m.rest * factor[j];
     }
@@ -160,7 +164,7 @@ static void NAME(columns_vjp_task)(void *context, isize index)
     const isize first = index * COLUMNS, width = smaller(COLUMNS, n->channels - first), stride = n->channels;
     const T *restrict x = (const T *)n->x + first, *restrict g = (const T *)n->g + first, *w = (const T *)n->weight + first;
     T *restrict dx = (T *)n->dx + first;
-    T centre[COLUMNS], factor[COLUMNS], slope[COLUMNS], shift[COLUMNS];
+    T centre[COLUMNS] = {0}, factor[COLUMNS], slope[COLUMNS], shift[COLUMNS];
     double sum[COLUMNS] = {0}, product[COLUMNS] = {0};
     for (isize j = 0; j < width; j++) centre[j] = NAME(kept_moments)(n, first + j).centre;
     NAME(column_sums)(g, x, centre, n->images, width, stride, sum, product);
@@ -180,31 +184,38 @@ static void NAME(columns_vjp_task)(void *context, isize index)
 
 /* ---- Segments ---- */
 
+static NOINLINE void NAME(segment_moments)(const Norm *n, isize set, isize segments)
+{
+    const isize count = segments * n->span;
+    isize channel;
+    double total = 0, sum = 0, squares = 0, more, more_squares;
+    for (isize k = 0; k < segments; k++) total += NAME(total)((const T *)n->x + segment(n, set, k, &channel), n->span);
+    const T centre = (T)(total / (double)count);
+    for (isize k = 0; k < segments; k++) {
+        const T *x = (const T *)n->x + segment(n, set, k, &channel);
+        NAME(deviations)(NULL, NULL, x, centre, n->span, &more, &more_squares);
+        sum += more;
+        squares += more_squares;
+    }
+    NAME(set_moments)(n, set, centre, sum, squares, count);
+}
+
 static void NAME(segments_task)(void *context, isize index)
 {
     const Norm *n = context;
-    const isize segments = n->groups ? n->channels / n->groups : n->images, count = segments * n->span;
+    const isize segments = n->groups ? n->channels / n->groups : n->images;
     isize first, last, channel;
     segment_sets(n, index, &first, &last);
     for (isize set = first; set < last; set++) {
-        double sum = 0, squares = 0, more, more_squares;
-        for (isize k = 0; k < segments; k++) sum += NAME(total)((const T *)n->x + segment(n, set, k, &channel), n->span);
-        const T centre = (T)(sum / (double)count);
-        sum = 0;
-        for (isize k = 0; k < segments; k++) {
-            const T *x = (const T *)n->x + segment(n, set, k, &channel);
-            NAME(deviations)(NULL, NULL, x, centre, n->span, &more, &more_squares);
-            sum += more;
-            squares += more_squares;
-        }
-        const Moments m = NAME(set_moments)(n, set, centre, sum, squares, count);
+        if (!n->given) NAME(segment_moments)(n, set, segments);
+        const Moments m = NAME(kept_moments)(n, set);
         for (isize k = 0; k < segments; k++) {
             const isize at = segment(n, set, k, &channel);
             const T *restrict x = (const T *)n->x + at;
             T *restrict out = (T *)n->out + at;
             const T factor = m.scale * ((const T *)n->weight)[channel];
             const T addend = ((const T *)n->bias)[channel] - m.rest * factor;
-            for (isize j = 0; j < n->span; j++) out[j] = (x[j] - centre) * factor + addend;
+            for (isize j = 0; j < n->span; j++) out[j] = (x[j] - m.centre) * factor + addend;
         }
     }
 }
@@ -261,5 +272,4 @@ void KERNEL(NAME(norm_vjp))(const Norm *n)
     }
 }
 
-#undef WIDE
 #undef Moments
