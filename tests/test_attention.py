@@ -126,6 +126,13 @@ def test_large_scores_and_other_scales():
             assert close(out, ORACLE.scaled_dot_product_attention(q, k, v, causal=causal, scale=scale), "float64")
 
 
+def test_weights_of_the_backward_pass_sum_to_one_where_scores_are_large():
+    q, k = 100 + normal(70, 4, dtype="float32"), 100 + normal(70, 4, dtype="float32", seed=1)
+    v = corgi.array(normal(70, 3, dtype="float32")).tracked()
+    corgi.scaled_dot_product_attention(q, k, v, scale=1.0).backward()  # scores of about 40000
+    assert np.allclose(v.gradient.sum(0), np.full(3, 70.0), rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nan_and_infinity_stay_in_their_rows(dtype):
     q, k, v = (normal(3, 4, dtype=dtype, seed=i) for i in range(3))
