@@ -429,6 +429,7 @@ def test_positions():
             angle = t / 10000 ** (2 * (i // 2) / 5)
             assert math.isclose(out[1, t, i], math.cos(angle) if i % 2 else math.sin(angle), rel_tol=1e-12, abs_tol=1e-15)
     assert layer(corgi.zeros((3, 5), "float32")).dtype == "float32" and np.allclose(layer(np.zeros((50, 5)))[:40], out[0])
+    assert np.allclose(layer(np.ones((2, 3, 5), int)), 1 + out[:, :3])
     learned = PositionalEmbedding(4, 3)
     x = normal(2, 3, 3)
     assert np.array_equal(learned(x), x + learned.weight[:3].numpy())
