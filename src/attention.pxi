@@ -52,11 +52,11 @@ cdef Array heads_of(Tensor *t, isize heads, int part, int parts):
     return view
 
 
-cdef int attend(Tensor *q, Tensor *k, Tensor *v, Tensor *mask, Tensor *out, Tensor *lse, bint causal, double scale,
+cdef int attend(Tensor *q, Tensor *k, Tensor *v, Tensor *mask, Tensor *out, Tensor *sums, bint causal, double scale,
                 Tensor *g, Tensor *dq, Tensor *dk, Tensor *dv) except -1:
-    """Fill out and lse, or with g, the cotangent of out, those of dq, dk and dv that are not NULL."""
+    """Fill out and sums, or with g, the cotangent of out, those of dq, dk and dv that are not NULL."""
     cdef Attention a
-    a.q, a.k, a.v, a.mask, a.out, a.lse, a.causal, a.scale = q, k, v, mask, out, lse, causal, scale
+    a.q, a.k, a.v, a.mask, a.out, a.sums, a.causal, a.scale = q, k, v, mask, out, sums, causal, scale
     a.g, a.dq, a.dk, a.dv = g, dq, dk, dv
     cdef isize bytes = attention_space(&a)
     cdef Array space = wrap(tensor_new(BOOL, 1, &bytes))
@@ -69,8 +69,11 @@ cdef int attend(Tensor *q, Tensor *k, Tensor *v, Tensor *mask, Tensor *out, Tens
 
 
 cdef Array sums_of(const Tensor *q):
-    """Memory for a number for each query."""
-    return wrap(tensor_new(q.dtype, q.ndim - 1, q.shape))
+    """Memory for two numbers for each query."""
+    cdef isize shape[8]
+    shape[0] = 2
+    memcpy(&shape[1], q.shape, (q.ndim - 1) * sizeof(isize))
+    return wrap(tensor_new(q.dtype, q.ndim, shape))
 
 
 # ---- operands
@@ -169,13 +172,13 @@ cdef inline Array unit_rows(Array mask):
     return wrap_shared(mask.t) if mask.t.strides[last] == 1 or mask.t.shape[last] <= 1 else contiguous_copy(mask)
 
 
-cdef int record_attention(Node *n, int bias, Array mask, Array rows, bint causal, double scale, Array lse,
+cdef int record_attention(Node *n, int bias, Array mask, Array rows, bint causal, double scale, Array sums,
                           Array out) except -1:
     """What both nodes keep; a mask that is tracked is their last input, number `bias`."""
     if mask is not None and tracked(mask):
         connect(n, bias, mask)
     save(n, SAVED_OUTPUT, out)
-    set_context(n, (rows, causal, scale, lse))
+    set_context(n, (rows, causal, scale, sums))
     publish(out, n)
     return 0
 
@@ -290,9 +293,9 @@ cdef Array with_leading(Array x, int axes, isize *shape, int dtype):
 cdef Array attention_op(Array q, Array k, Array v, Array mask, bint causal, double scale):
     q, k, v = alias(q), alias(k), alias(v)  # other threads run meanwhile
     cdef Array a = wrap(rows_ready(q.t)), b = wrap(rows_ready(k.t)), c = wrap(rows_ready(v.t))
-    cdef Array out = rows_like(a.t, v.t.shape[v.t.ndim - 1]), lse = sums_of(a.t)
+    cdef Array out = rows_like(a.t, v.t.shape[v.t.ndim - 1]), sums = sums_of(a.t)
     cdef Array rows = unit_rows(mask)
-    attend(a.t, b.t, c.t, NULL if rows is None else rows.t, out.t, lse.t, causal, scale, NULL, NULL, NULL, NULL)
+    attend(a.t, b.t, c.t, NULL if rows is None else rows.t, out.t, sums.t, causal, scale, NULL, NULL, NULL, NULL)
     cdef Node *n
     if recording and (q.tracks or k.tracks or v.tracks or (mask is not None and mask.tracks)):
         n = node_new(attention_vjp, b"scaled_dot_product_attention", 3 if mask is None or not mask.tracks else 4, out.t)
@@ -302,21 +305,21 @@ cdef Array attention_op(Array q, Array k, Array v, Array mask, bint causal, doub
         save(n, 0, q)
         save(n, 1, k)
         save(n, 2, v)
-        record_attention(n, 3, mask, rows, causal, scale, lse, out)
+        record_attention(n, 3, mask, rows, causal, scale, sums, out)
     return out
 
 
 cdef int attention_vjp(Walk *w, Node *n, Array g) except -1:
     if needs_reference(w, n, 3):
         return replay_attention(w, n, g, attention_reference, (saved_input(n, 0), saved_input(n, 1), saved_input(n, 2)), ())
-    rows, causal, scale, sums = <tuple> <object> n.context
-    cdef Array mask = rows, lse = sums
+    rows, causal, scale, kept = <tuple> <object> n.context
+    cdef Array mask = rows, sums = kept
     cdef Array q = wrap(rows_ready(n.saved[0])), k = wrap(rows_ready(n.saved[1])), v = wrap(rows_ready(n.saved[2]))
     cdef Array cotangent = wrap(rows_ready(g.t)), out = wrap_shared(n.saved[SAVED_OUTPUT])
     cdef Array dq = rows_like(q.t, q.t.shape[q.t.ndim - 1]) if wants(w, n, 0) else None
     cdef Array dk = rows_like(k.t, k.t.shape[k.t.ndim - 1]) if wants(w, n, 1) else None
     cdef Array dv = rows_like(v.t, v.t.shape[v.t.ndim - 1]) if wants(w, n, 2) else None
-    attend(q.t, k.t, v.t, NULL if mask is None else mask.t, out.t, lse.t, causal, scale, cotangent.t,
+    attend(q.t, k.t, v.t, NULL if mask is None else mask.t, out.t, sums.t, causal, scale, cotangent.t,
            NULL if dq is None else dq.t, NULL if dk is None else dk.t, NULL if dv is None else dv.t)
     if dq is not None:
         send(w, n, 0, dq)
@@ -367,16 +370,16 @@ cdef Array self_attention_op(Array x, isize heads, Array mask, bint causal, doub
     shape[x.t.ndim - 1] //= 3
     cdef Array whole = wrap(contiguous(x.t)), out = wrap(tensor_new(x.t.dtype, x.t.ndim, shape))
     cdef Array q = heads_of(whole.t, heads, 0, 3), k = heads_of(whole.t, heads, 1, 3), v = heads_of(whole.t, heads, 2, 3)
-    cdef Array o = heads_of(out.t, heads, 0, 1), lse = sums_of(q.t)
+    cdef Array o = heads_of(out.t, heads, 0, 1), sums = sums_of(q.t)
     cdef Array rows = unit_rows(mask)
-    attend(q.t, k.t, v.t, NULL if rows is None else rows.t, o.t, lse.t, causal, scale, NULL, NULL, NULL, NULL)
+    attend(q.t, k.t, v.t, NULL if rows is None else rows.t, o.t, sums.t, causal, scale, NULL, NULL, NULL, NULL)
     cdef Node *n
     if recording and (x.tracks or (mask is not None and mask.tracks)):
         n = node_new(self_attention_vjp, b"self_attention", 2, out.t)
         n.param = heads
         connect(n, 0, x)
         save(n, 0, x)
-        record_attention(n, 1, mask, rows, causal, scale, lse, out)
+        record_attention(n, 1, mask, rows, causal, scale, sums, out)
     return out
 
 
@@ -384,12 +387,12 @@ cdef int self_attention_vjp(Walk *w, Node *n, Array g) except -1:
     cdef isize heads = n.param
     if needs_reference(w, n, 1):
         return replay_attention(w, n, g, self_attention_reference, (saved_input(n, 0),), (heads,))
-    rows, causal, scale, sums = <tuple> <object> n.context
-    cdef Array mask = rows, lse = sums
+    rows, causal, scale, kept = <tuple> <object> n.context
+    cdef Array mask = rows, sums = kept
     cdef Array whole = wrap(contiguous(n.saved[0])), cotangent = wrap(contiguous(g.t)), dx = wrap(tensor_like(whole.t))
     cdef Array q = heads_of(whole.t, heads, 0, 3), k = heads_of(whole.t, heads, 1, 3), v = heads_of(whole.t, heads, 2, 3)
     cdef Array dq = heads_of(dx.t, heads, 0, 3), dk = heads_of(dx.t, heads, 1, 3), dv = heads_of(dx.t, heads, 2, 3)
     cdef Array o = heads_of(n.saved[SAVED_OUTPUT], heads, 0, 1), c = heads_of(cotangent.t, heads, 0, 1)
-    attend(q.t, k.t, v.t, NULL if mask is None else mask.t, o.t, lse.t, causal, scale, c.t, dq.t, dk.t, dv.t)
+    attend(q.t, k.t, v.t, NULL if mask is None else mask.t, o.t, sums.t, causal, scale, c.t, dq.t, dk.t, dv.t)
     send(w, n, 0, dx)
     return 0

@@ -174,7 +174,7 @@ cdef extern from "runtime/attention.h" nogil:
         const Tensor *v
         const Tensor *mask
         const Tensor *out
-        const Tensor *lse
+        const Tensor *sums
         const Tensor *g
         const Tensor *dq
         const Tensor *dk

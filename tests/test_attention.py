@@ -126,6 +126,13 @@ def test_large_scores_and_other_scales():
             assert close(out, ORACLE.scaled_dot_product_attention(q, k, v, causal=causal, scale=scale), "float64")
 
 
+def test_weights_of_the_backward_pass_sum_to_one_where_scores_are_large():
+    q, k = 100 + normal(70, 4, dtype="float32"), 100 + normal(70, 4, dtype="float32", seed=1)
+    v = corgi.array(normal(70, 3, dtype="float32")).tracked()
+    corgi.scaled_dot_product_attention(q, k, v, scale=1.0).backward()  # scores of about 40000
+    assert np.allclose(v.gradient.sum(0), np.full(3, 70.0), rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nan_and_infinity_stay_in_their_rows(dtype):
     q, k, v = (normal(3, 4, dtype=dtype, seed=i) for i in range(3))
@@ -422,6 +429,7 @@ def test_positions():
             angle = t / 10000 ** (2 * (i // 2) / 5)
             assert math.isclose(out[1, t, i], math.cos(angle) if i % 2 else math.sin(angle), rel_tol=1e-12, abs_tol=1e-15)
     assert layer(corgi.zeros((3, 5), "float32")).dtype == "float32" and np.allclose(layer(np.zeros((50, 5)))[:40], out[0])
+    assert np.allclose(layer(np.ones((2, 3, 5), int)), 1 + out[:, :3])
     learned = PositionalEmbedding(4, 3)
     x = normal(2, 3, 3)
     assert np.array_equal(learned(x), x + learned.weight[:3].numpy())

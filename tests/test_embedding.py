@@ -96,7 +96,7 @@ def test_padding():
 @pytest.mark.parametrize("wrong", [-1, 6, 2**40, -(2**63), 2**63 - 1])
 def test_ids_out_of_range(wrong):
     layer = Embedding(6, 3)
-    with pytest.raises(IndexError, match=rf"^Embedding: expected ids from 0 to 5, got {wrong}$"):
+    with pytest.raises(IndexError, match=rf"^Embedding: expected ids from 0 to 5, got {wrong} \["):
         layer([[0, 5], [wrong, 7]])
     assert layer.weight.gradient is None
 

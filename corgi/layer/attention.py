@@ -17,6 +17,7 @@ from corgi._core import (
     Array,
     array,
     dense,
+    get_default_dtype,
     logical_and,
     reshape,
     scaled_dot_product_attention,
@@ -212,9 +213,9 @@ class PositionalEncoding(Layer):
             x = array(x)
         if x.ndim < 2 or x.shape[-1] != self.size:
             raise ValueError(f"PositionalEncoding: expected an input (..., steps, {self.size}), got shape {x.shape}")
-        steps = x.shape[-2]
-        if len(self._table) < steps or self._table.dtype != x.dtype:
-            self._table = _sinusoids(max(steps, len(self._table)), self.size).astype(x.dtype)
+        steps, dtype = x.shape[-2], x.dtype if x.dtype.kind == "f" else get_default_dtype()
+        if len(self._table) < steps or self._table.dtype != dtype:
+            self._table = _sinusoids(max(steps, len(self._table)), self.size).astype(dtype)
         return x + self._table[:steps]
 
     def __repr__(self) -> str:

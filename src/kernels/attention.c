@@ -66,7 +66,7 @@ enum { PIECE = ATTENTION_PAD, GROUP = 8 };
         for (isize from = 0; from < b->rows; from += GROUP) { /* of rows, whose folds go on side by side */                 \
             const int rows = (int)smaller(GROUP, b->rows - from);                                                           \
             T *group = (T *)scores + from * b->row_length;                                                                  \
-            T scale = 1, shift[GROUP], sum[GROUP], log_sum[GROUP];                                                          \
+            T scale = 1, *shift = (T *)b->shift + from, sum[GROUP];                                                         \
             isize length[GROUP];                                                                                            \
             for (int i = 0; i < rows; i++) {                                                                                \
                 T *x = group + i * b->row_length;                                                                           \
@@ -86,15 +86,13 @@ enum { PIECE = ATTENTION_PAD, GROUP = 8 };
                 JOIN_LANES(lane, ADD)                                                                                       \
                 sum[i] = lane[0];                                                                                           \
             }                                                                                                               \
-            for (int i = rows; i < GROUP; i++) sum[i] = 1;                                                                  \
-            for (int i = 0; i < GROUP; i++) log_sum[i] = vm_log_##suffix(sum[i], false);                                    \
             for (int i = 0; i < rows; i++) {                                                                                \
                 T *restrict x = group + i * b->row_length;                                                                  \
                 const T share = sum[i] == 0 ? 0 : 1 / sum[i];                                                               \
                 for (isize j = 0; j < length[i]; j += PIECE)                                                                \
                     for (int k = 0; k < PIECE; k++) x[j + k] *= share;                                                      \
                 for (isize j = length[i]; j < b->columns; j++) x[j] = 0;                                                    \
-                ((T *)b->lse)[from + i] = sum[i] == 0 ? (T)INFINITY : shift[i] + log_sum[i];                                \
+                ((T *)b->share)[from + i] = share;                                                                          \
             }                                                                                                               \
         }                                                                                                                   \
     }                                                                                                                       \
@@ -114,12 +112,12 @@ enum { PIECE = ATTENTION_PAD, GROUP = 8 };
         for (isize i = 0; i < b->rows; i++) {                                                                               \
             T *restrict x = (T *)scores + i * b->row_length, *restrict d = (T *)slopes + i * b->row_length, scale;          \
             const isize length = mask_row_##suffix(b, i, x, &scale);                                                        \
-            const T lse = ((const T *)b->lse)[i], factor = (T)b->scale;                                                     \
+            const T shift = ((const T *)b->shift)[i], share = ((const T *)b->share)[i], factor = (T)b->scale;               \
             const T *out = (const T *)b->out + i * b->out_step, *g = (const T *)b->g + i * b->g_step;                       \
             const T mean = dot_##suffix(out, g, b->value_size);                                                             \
             for (isize j = 0; j < length; j += PIECE)                                                                       \
                 for (int k = 0; k < PIECE; k++) {                                                                           \
-                    const T weight = exp_##suffix(x[j + k] * scale - lse);                                                  \
+                    const T weight = exp_##suffix(x[j + k] * scale - shift) * share;                                        \
                     x[j + k] = weight;                                                                                      \
                     d[j + k] = weight * (d[j + k] - mean) * factor;                                                         \
                 }                                                                                                           \

@@ -72,7 +72,7 @@ typedef struct {
         *mask;       /* bool, true where a query attends to a key, or numbers that are added to the scaled scores; or NULL */
     isize mask_step; /* from one row to the next, as the other steps; the elements of a row follow each other */
     bool mask_is_bool;
-    void *lse;           /* (rows) logarithm of the sum of exp; inf where nothing is attended to */
+    void *shift, *share; /* (rows) weights are exp(score - shift) * share, where share is 0 if nothing is attended to */
     const void *out, *g; /* of the adjoint: the rows of the result, and their cotangents */
     isize out_step, g_step, value_size;
 } AttentionBlock;
@@ -195,8 +195,8 @@ typedef struct {
                                                 const void *weight, double smoothing, double scale, void *dx, isize rows,
                                                 isize n);
 
-    /* scores to weights, softmax(scale * scores + mask), zero in rows where nothing is attended to; writes lse. And, given lse:
-     * scores to weights again, and slopes, the cotangents of the weights, to those of the scores as they were given. */
+    /* scores to weights, softmax(scale * scores + mask), zero in rows where nothing is attended to; writes shift and share. And,
+     * given these, scores to weights again, and slopes, the cotangents of the weights, to those of the scores as they were given. */
     void (*attention_weights[N_DTYPES])(const AttentionBlock *b, void *scores);
     void (*attention_slopes[N_DTYPES])(const AttentionBlock *b, void *scores, void *slopes);
 

@@ -1,7 +1,7 @@
 /* Attention by blocks of queries, so that the scores of one block exist at a time, however long the sequences are.
  *
  * Above: src/attention.pxi.  Below: blas.h, the attention kernels, threads.h.  After FlashAttention (Dao et al. 2022): the adjoint
- * computes the weights of a block again, from the logarithms of the sums that the forward pass leaves.
+ * computes the weights of a block again, from two numbers for each row that the forward pass leaves.
  *
  * Heads are the tasks; blocks depend on sizes alone.
  */
@@ -98,7 +98,8 @@ static AttentionBlock block_of(const Heads *h, isize head, isize first)
         b.mask_step = step(a->mask);
         b.mask_is_bool = a->mask->dtype == BOOL;
     }
-    b.lse = a->lse->data + (head * h->queries + first) * h->item;
+    b.shift = a->sums->data + (head * h->queries + first) * h->item;
+    b.share = (char *)b.shift + h->heads * h->queries * h->item;
     return b;
 }
 

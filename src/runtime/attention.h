@@ -10,12 +10,10 @@
  * count the heads. Elements of a row follow each other; rows and matrices may lie anywhere. */
 typedef struct {
     const Tensor *q, *k, *v;
-    const Tensor
-        *mask;         /* bool or of that dtype, with the shape of the scores, strides of 0 where it is broadcast; or NULL */
-    const Tensor *out; /* softmax(scale q k^T + mask) v: the result, or known */
-    const Tensor
-        *lse; /* (heads, queries), contiguous: logarithms of the sums of exp(scores), inf where nothing is attended to */
-    const Tensor *g;            /* the cotangent of out; NULL: forward */
+    const Tensor *mask; /* bool or of that dtype, of the shape of the scores, strides of 0 where it is broadcast; or NULL */
+    const Tensor *out;  /* softmax(scale q k^T + mask) v: the result, or known */
+    const Tensor *sums; /* (2, heads, queries), contiguous: shift and share of the kernels, written by the forward pass */
+    const Tensor *g;    /* the cotangent of out; NULL: forward */
     const Tensor *dq, *dk, *dv; /* the results of the adjoint; NULL: not wanted */
     bool causal;                /* a query attends to keys up to its own position */
     double scale;
