@@ -147,6 +147,7 @@ OTHERS = {
     "softmax": Op(corgi.softmax, (rows,)),
     "softmax_cross_entropy": Op(lambda x: corgi.softmax_cross_entropy(x, classes(x)), (rows,)),
     "sort": Op(corgi.sort),
+    "take_along_axis": Op(lambda x: corgi.take_along_axis(x, [0], None)),
     "split": Op(lambda x: corgi.split(x, [1])[1]),
     "squeeze": Op(lambda x: corgi.squeeze(x, ())),
     "stack": Op(lambda x, y: corgi.stack([x, y]), (vector,) * 2),

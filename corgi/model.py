@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from corgi._core import Array
 from corgi.layer.container import Sequential, indented, shown
+from corgi.location import locate
 
 if TYPE_CHECKING:
     import os
@@ -115,12 +116,18 @@ class Model(Sequential):
         ------
         ValueError
             Without a cost, before `forward`, if nothing is tracked, or if the cost does not give one number.
+        Exception
+            What the cost raises, with the line of the program that called this, as in `forward`.
         """
         if self.cost is None:
             raise ValueError("Model.backward: expected a model with a cost; pass one: Model(layers, optimizer, cost)")
         if self._output is None:
             raise ValueError("Model.backward: expected a call of forward(x) before each backward(target)")
-        loss = self.cost(self._output, target)
+        try:
+            loss = self.cost(self._output, target)
+        except Exception as error:
+            locate(error, "cost", self.cost)
+            raise
         if type(loss) is not Array:
             raise TypeError(f"Model.backward: expected an Array from the cost, got {type(loss).__name__}")
         if loss.size != 1:

@@ -8,7 +8,7 @@
 
 cdef int axis_of(axis, int ndim, str op) except -1:
     """An axis as a number from 0."""
-    if not isinstance(axis, Integral):
+    if not PyLong_CheckExact(axis) and not isinstance(axis, Integral):
         raise TypeError(f"{op}: expected an int for the axis, got {type(axis).__name__}")
     if not -ndim <= axis < ndim:
         raise IndexError(f"{op}: axis {axis} is out of range for an array with {ndim} axes")
@@ -352,14 +352,15 @@ def expand_dims(a, axis):
     (1, 2)
     """
     cdef Array x = as_operand(a, "expand_dims")
-    if not isinstance(axis, (Integral, tuple, list)):
-        raise TypeError(f"expand_dims: expected an int or a sequence of ints for the axis, got {type(axis).__name__}")
-    count = 1 if isinstance(axis, Integral) else len(axis)
-    if x.t.ndim + count > MAX_NDIM:
-        raise ValueError(f"expand_dims: expected at most {MAX_NDIM} axes in the result, got {x.t.ndim + count}")
-    places = axes_of(axis, x.t.ndim + count, "expand_dims")
-    sizes = iter(x.shape)
-    return reshape(x, [1 if i in places else next(sizes) for i in range(x.t.ndim + count)])
+    cdef int count = 1
+    if not PyLong_CheckExact(axis) and not isinstance(axis, Integral):
+        if not isinstance(axis, (tuple, list)):
+            raise TypeError(f"expand_dims: expected an int or a sequence of ints for the axis, got {type(axis).__name__}")
+        count = len(axis)
+    cdef int ndim = x.t.ndim + count
+    if ndim > MAX_NDIM:
+        raise ValueError(f"expand_dims: expected at most {MAX_NDIM} axes in the result, got {ndim}")
+    return with_axes(x, axis_mask(axis, ndim, "expand_dims"), ndim) if count else alias(x)
 
 
 # ---- joins

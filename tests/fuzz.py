@@ -133,6 +133,7 @@ CALLS = {
     "softmax": (A, 1),
     "softmax_cross_entropy": (A, arr([0, 2])),
     "sort": (A, 1),
+    "take_along_axis": (A, arr([[0, 1]]), 1),
     "split": (V, 3, 0),
     "squeeze": (arr([[1.0]]), 0),
     "stack": (Arrays((V, V)), 0),

@@ -366,6 +366,17 @@ def test_allclose_and_isclose():
         (lambda: corgi.tril([1.0]), ValueError, "tril: expected an array with at least two axes"),
         (lambda: corgi.sort([1.0], axis=1), IndexError, "sort: axis 1 is out of range"),
         (lambda: corgi.argsort(1.0), IndexError, "argsort: axis -1 is out of range"),
+        (lambda: corgi.take_along_axis([[1.0]], [0]), ValueError, r"take_along_axis: expected indices .* shape \(1, 1\)"),
+        (
+            lambda: corgi.take_along_axis([1.0], [1]),
+            IndexError,
+            "take_along_axis: expected indices from -1 to 0, got 1",
+        ),
+        (
+            lambda: corgi.take_along_axis([1.0], [0.0]),
+            TypeError,
+            "take_along_axis: expected indices of integers",
+        ),
         (lambda: corgi.flip([1.0], "x"), TypeError, "flip: expected an int for the axis"),
         (lambda: corgi.roll(np.ones((2, 2)), (1, 2, 3), (0, 1)), ValueError, "roll: expected 2 shifts"),
         (lambda: corgi.repeat([1.0, 2.0], -1), ValueError, "repeat: expected numbers of at least 0"),

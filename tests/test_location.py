@@ -205,3 +205,11 @@ def test_deep_recursion_and_interrupts_pass_through():
         Model([Stops()])(X)
     assert not hasattr(caught.value, "__notes__")
     assert sys.getrecursionlimit() > 100
+
+
+def test_a_cost_says_where_it_was_called():
+    model = corgi.Model([corgi.layer.Dense(2, 3)], corgi.optimizer.Adam(), corgi.cost.mse)
+    model.forward([[1.0, 2.0]])
+    message = r"^Model > cost \(mse\): mse: expected a target .* got \(1, 2\) \[.*test_location\.py:\d+\]$"
+    with pytest.raises(ValueError, match=message):
+        model.backward([[1.0, 2.0]])
