@@ -11,9 +11,13 @@ import argparse
 import time
 
 import numpy as np
-import torch
 
 import corgi
+
+try:
+    import torch
+except ModuleNotFoundError:  # asv imports all that is in this folder
+    torch = None
 
 SIZES = ((1, 20, 4, 16), (32, 50, 16, 64), (64, 100, 64, 128))  # batch, steps, inputs, hidden
 LAYERS = ("LSTM", "GRU", "RNN")
@@ -72,6 +76,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--layers", nargs="+", default=LAYERS, choices=LAYERS)
     options = parser.parse_args()
+    if torch is None:
+        parser.error("expected PyTorch to compare with; install torch")
     corgi.set_num_threads(1)
     torch.set_num_threads(1)
     print("| layer | batch, steps, inputs, hidden | | corgi, us | PyTorch, us | ratio |\n|---|---|---|---|---|---|")

@@ -185,6 +185,7 @@ cdef extern from "runtime/attention.h" nogil:
     void attention(const Attention *a, void *space)
 
 cdef extern from "runtime/threads.h" nogil:
+    void parallel(void (*task)(void *context, ptrdiff_t index) noexcept nogil, void *context, ptrdiff_t n_tasks)
     int get_num_threads()
     void set_num_threads(int n)
 

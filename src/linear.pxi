@@ -6,6 +6,9 @@
 
 # ---- matrix products
 
+cdef enum:
+    TASK_WORK = 1 << 20  # multiply-adds of the products that a task takes, where one product is smaller
+
 cdef struct Operand:
     char *data
     bint transposed
@@ -54,18 +57,48 @@ cdef isize batch_offset(const Tensor *t, int ndim, const isize *shape, isize ind
     return offset
 
 
+cdef struct Batch:  # of products, and how many a task takes
+    const Tensor *a
+    const Tensor *b
+    Operand pa, pb
+    char *c
+    int ndim
+    const isize *shape
+    isize m, n, k, count, each
+
+
+cdef void multiply_some(void *context, ptrdiff_t task) noexcept nogil:
+    cdef Batch *x = <Batch *> context
+    cdef int dtype = x.a.dtype, size = itemsize(dtype)
+    cdef isize index, stop = (task + 1) * x.each
+    if stop > x.count:
+        stop = x.count
+    for index in range(task * x.each, stop):
+        matmul_into(dtype, x.pa.transposed, x.pb.transposed, x.m, x.n, x.k,
+                    x.pa.data + batch_offset(x.a, x.ndim, x.shape, index) * size, x.pa.leading,
+                    x.pb.data + batch_offset(x.b, x.ndim, x.shape, index) * size, x.pb.leading,
+                    0, x.c + index * x.m * x.n * size, x.n)
+
+
+cdef void multiply_batch(Batch *x) noexcept nogil:
+    """All of them: small ones are shared out, each of the large ones is split."""
+    cdef double work = <double> x.m * x.n * x.k
+    x.each = x.count if work >= TASK_WORK else <isize> (TASK_WORK / (work if work > 1 else 1))
+    parallel(multiply_some, x, (x.count + x.each - 1) // x.each)
+
+
 cdef Array product(Array a, Array b):
     """Matrix product over the last two axes of operands with at least two axes, fitting inner sizes and one dtype."""
     cdef isize shape[8]
     cdef int ndim = a.t.ndim if a.t.ndim > b.t.ndim else b.t.ndim, dtype = a.t.dtype, i
     cdef isize m = a.t.shape[a.t.ndim - 2], k = a.t.shape[a.t.ndim - 1], n = b.t.shape[b.t.ndim - 1]
-    cdef isize x, y, batch, batches = 1
+    cdef isize size_a, size_b, batches = 1
     for i in range(ndim - 2):
-        x = a.t.shape[i - ndim + a.t.ndim] if i >= ndim - a.t.ndim else 1
-        y = b.t.shape[i - ndim + b.t.ndim] if i >= ndim - b.t.ndim else 1
-        if x != y and x != 1 and y != 1:
-            raise ValueError(f"matmul: batches do not broadcast, {a.shape} @ {b.shape}: {x} != {y}")
-        shape[i] = y if x == 1 else x
+        size_a = a.t.shape[i - ndim + a.t.ndim] if i >= ndim - a.t.ndim else 1
+        size_b = b.t.shape[i - ndim + b.t.ndim] if i >= ndim - b.t.ndim else 1
+        if size_a != size_b and size_a != 1 and size_b != 1:
+            raise ValueError(f"matmul: batches do not broadcast, {a.shape} @ {b.shape}: {size_a} != {size_b}")
+        shape[i] = size_b if size_a == 1 else size_a
         batches *= shape[i]
     shape[ndim - 2], shape[ndim - 1] = m, n
     a, b = steady(a), steady(b)
@@ -73,16 +106,14 @@ cdef Array product(Array a, Array b):
     cdef Tensor *ta = gemm_ready(a.t)
     cdef Tensor *tb = gemm_ready(b.t)
     cdef Operand pa = gemm_operand(ta), pb = gemm_operand(tb)
-    cdef char *c = out.t.data
-    cdef int size = itemsize(dtype)
+    cdef Batch x
     if batches == 1 and <double> m * n * k < APPLY_LONG:
-        matmul_into(dtype, pa.transposed, pb.transposed, m, n, k, pa.data, pa.leading, pb.data, pb.leading, 0, c, n)
+        matmul_into(dtype, pa.transposed, pb.transposed, m, n, k, pa.data, pa.leading, pb.data, pb.leading, 0, out.t.data, n)
     else:
+        x.a, x.b, x.pa, x.pb, x.c = ta, tb, pa, pb, out.t.data
+        x.ndim, x.shape, x.m, x.n, x.k, x.count = ndim, &shape[0], m, n, k, batches
         with nogil:
-            for batch in range(batches):
-                matmul_into(dtype, pa.transposed, pb.transposed, m, n, k,
-                            pa.data + batch_offset(ta, ndim, shape, batch) * size, pa.leading,
-                            pb.data + batch_offset(tb, ndim, shape, batch) * size, pb.leading, 0, c + batch * m * n * size, n)
+            multiply_batch(&x)
     tensor_release(ta)
     tensor_release(tb)
     if dtype >= FLOAT32:

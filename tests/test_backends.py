@@ -98,6 +98,20 @@ def test_products_agree_with_numpy(m, n, k, transposed, dtype):
     np.testing.assert_allclose((left @ right).numpy(), a @ b, rtol=tolerance, atol=tolerance * k)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize(
+    "a, b", [((70, 40, 30), (70, 30, 50)), ((5, 1, 90, 80), (6, 80, 70)), ((3, 0, 4), (3, 4, 2)), ((9, 4, 0), (0, 5))]
+)
+def test_batches_agree_with_numpy_for_any_number_of_threads(a, b, dtype):
+    generator = np.random.default_rng(0)
+    x, y = (generator.uniform(-9, 9, shape).astype(dtype) for shape in (a, b))
+    with corgi.num_threads(1):
+        product = (corgi.array(x) @ corgi.array(y)).numpy()
+    np.testing.assert_allclose(product, x @ y, rtol=1e-4 if dtype == "float32" else 1e-11, atol=1e-3)
+    with corgi.num_threads(2):
+        np.testing.assert_array_equal((corgi.array(x) @ corgi.array(y)).numpy(), product)
+
+
 @pytest.mark.parametrize("level", config()["instruction_sets"])
 def test_products_at_every_instruction_set_level(level, tmp_path):
     """The built-in product in a process of its own for each level."""
