@@ -11,6 +11,7 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
+LONG = ["cartpole", "conv_net", "gpt", "pinn", "time_series"]  # seconds: run once, by the tests of their results
 
 
 def result_of(name):
@@ -23,7 +24,7 @@ def test_all_are_here():
     assert [s.stem for s in SCRIPTS] == names
 
 
-@pytest.mark.parametrize("script", [s for s in SCRIPTS if s.name != "conv_net.py"], ids=lambda s: s.name)
+@pytest.mark.parametrize("script", [s for s in SCRIPTS if s.stem not in LONG], ids=lambda s: s.name)
 def test_runs_as_a_script(script, tmp_path):
     output_of(script, tmp_path)
 
