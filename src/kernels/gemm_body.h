@@ -228,8 +228,8 @@ static void NAME(copy_rows)(isize m, isize k, Factor a, T *rows, isize length)
 static void NAME(blocks)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
 {
     isize length = (least(k, BLOCK_K) + TILE_COLS - 1) / TILE_COLS * TILE_COLS;
-    bool copy_a = m > FEW && n > FEW && (a.along != 1 || (a.across >= FAR && n > MANY));
-    bool copy_b = m > FEW && n > MANY && b.across == 1 && b.along >= FAR;
+    bool copy_a = m > FEW && n > FEW && (a.along != 1 || (a.across >= FAR && n >= MANY));
+    bool copy_b = m > FEW && n >= MANY && b.across == 1 && b.along >= FAR;
     size_t size_a = copy_a ? (size_t)(least(m, BLOCK_M) * length) : 0, size_b = copy_b ? PANELS * BLOCK_K * TILE_COLS : 0;
     T *memory = size_a + size_b ? aligned_alloc(VECTOR_BYTES, (size_a + size_b) * sizeof(T)) : NULL;
     for (isize i = 0; i < m; i += BLOCK_M) {
