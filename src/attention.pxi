@@ -306,6 +306,8 @@ cdef Array attention_op(Array q, Array k, Array v, Array mask, bint causal, doub
         save(n, 1, k)
         save(n, 2, v)
         record_attention(n, 3, mask, rows, causal, scale, sums, out)
+    elif unlikely(watching):
+        show_result(out, NULL, b"scaled_dot_product_attention", [q, k, v, mask])
     return out
 
 
@@ -380,6 +382,8 @@ cdef Array self_attention_op(Array x, isize heads, Array mask, bint causal, doub
         connect(n, 0, x)
         save(n, 0, x)
         record_attention(n, 1, mask, rows, causal, scale, sums, out)
+    elif unlikely(watching):
+        show_result(out, NULL, b"self_attention", [x, mask])
     return out
 
 

@@ -77,6 +77,8 @@ cdef Array norm_op(NormWork work, Array x, Array weight, Array bias, Array centr
         with nogil:
             kernels.norm[dtype](&k)
     if not recording or not (x.tracks or weight.tracks or bias.tracks or given and (centre.tracks or spread.tracks)):
+        if unlikely(watching):
+            show_result(out, NULL, b"norm", [x, weight, bias, centre, spread])
         return out
     n = node_new(norm_vjp, b"norm", 5 if given else 3, out.t)
     connect(n, 0, x)

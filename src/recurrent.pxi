@@ -92,9 +92,12 @@ cdef Array unroll(int kind, list operands, Array lengths, bint reverse):
         recurrent_forward(&r, space.t.data)
         if kind == LSTM:
             memcpy(out.t.data + r.steps * state, <char *> r.c + (0 if reverse else (r.steps - 1) * state), state)
+    cdef const char *name = (b"rnn", b"rnn", b"lstm", b"gru")[kind]
     if not tracks:
+        if unlikely(watching):
+            show_result(out, NULL, name, operands)
         return out
-    cdef Node *n = node_new(unroll_vjp, (b"rnn", b"rnn", b"lstm", b"gru")[kind], N_OPERANDS, out.t)
+    cdef Node *n = node_new(unroll_vjp, name, N_OPERANDS, out.t)
     for i in range(N_OPERANDS):
         a = operands[i]
         if a is not None:

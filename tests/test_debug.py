@@ -133,6 +133,9 @@ def test_infinities_on_purpose():
         ("sum", lambda: corgi.full(3, 1e308).sum()),
         ("dense", lambda: corgi.dense(corgi.full((2, 2), 1e200), corgi.full((2, 2), 1e200), [0.0, 0.0], "relu")),
         ("conv", lambda: corgi.conv(corgi.full((1, 2, 2), 1e200), corgi.full((1, 1, 1, 1), 1e200), bias=[0.0])),
+        ("norm", lambda: corgi.layer_norm(corgi.array([[3e38, -3e38, 3e38, -3e38]], "float32"))),
+        ("rnn", lambda: corgi.rnn(corgi.ones((1, 2, 1)), [[1e308]], [[1e308]], activation="relu")),
+        ("scaled_dot_product_attention", lambda: corgi.scaled_dot_product_attention(*[corgi.full((2, 2), 1e200)] * 3)),
     ],
 )
 def test_operations_that_are_not_recorded(name, function):
