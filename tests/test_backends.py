@@ -81,9 +81,10 @@ def test_without_a_library_none_is_loaded(report):
         assert "built for openblas, not in use" in report
 
 
-# Narrow results; then rows on pages of their own: of b, of a; more rows than a block has.
+# Narrow results; then more than a block of any length; then packed ones: one block of rows, and two, whose ends are no tiles.
 SHAPES = [(1, 1, 1), (3, 5, 7), (70, 10, 300), (9, 1, 40), (64, 48, 33), (257, 130, 301)]
-SHAPES += [(70, 1100, 300), (100, 300, 1100), (530, 1030, 270)]
+SHAPES += [(70, 1100, 300), (100, 300, 1100), (530, 100, 270)]
+SHAPES += [(197, 1110, 500), (389, 530, 620), (401, 1090, 300)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -96,6 +97,26 @@ def test_products_agree_with_numpy(m, n, k, transposed, dtype):
     right = corgi.array(b.T, dtype=dtype).T if "b" in transposed else corgi.array(b, dtype=dtype)
     tolerance = 1e-5 if dtype == "float32" else 1e-13
     np.testing.assert_allclose((left @ right).numpy(), a @ b, rtol=tolerance, atol=tolerance * k)
+
+
+BUILT_IN = corgi.blas_backend() == "none" or (
+    corgi.blas_backend() == "openblas" and config()["instruction_set"] == "v4"
+)
+
+
+@pytest.mark.skipif(not BUILT_IN, reason="large products are the library's")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("transposed", ["", "a", "b", "ab"])
+def test_elements_do_not_depend_on_the_rest_of_a_built_in_product(transposed, dtype):
+    """So that it can be split over any number of threads."""
+    generator = np.random.default_rng(0)
+    a, b = corgi.array(generator.normal(size=(401, 520)), dtype), corgi.array(generator.normal(size=(520, 1090)), dtype)
+    a = corgi.array(a.numpy().T).T if "a" in transposed else a
+    b = corgi.array(b.numpy().T).T if "b" in transposed else b
+    product = (a @ b).numpy()
+    for rows in (slice(0, 5), slice(100, 190), slice(7, 300)):
+        np.testing.assert_array_equal((a[rows] @ b).numpy(), product[rows])
+        np.testing.assert_array_equal((a @ b[:, rows]).numpy(), product[:, rows])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
@@ -118,7 +139,7 @@ def test_products_at_every_instruction_set_level(level, tmp_path):
     program = (
         "import sys, numpy as np, corgi\n"
         "assert corgi.config.config()['instruction_set'] == sys.argv[1]\n"
-        "for m, n, k in ((90, 90, 90), (70, 1100, 300), (100, 300, 1100), (66, 10, 65)):\n"
+        "for m, n, k in ((90, 90, 90), (70, 1100, 300), (66, 10, 65), (389, 530, 620)):\n"
         "    a, b = np.random.default_rng(1).normal(size=(m, k)), np.random.default_rng(2).normal(size=(k, n))\n"
         "    for dtype, tolerance in (('float32', 1e-3), ('float64', 1e-12)):\n"
         "        product = corgi.array(a, dtype=dtype) @ corgi.array(b, dtype=dtype)\n"

@@ -8,26 +8,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The tile of c that stays in registers is at most TILE_ROWS rows by two vectors; what fits depends on the level. */
+/* The tile of c that stays in registers is at most TILE_ROWS rows by two vectors, or by MAX_VECTORS where both factors are
+ * packed; what fits depends on the level. */
 #if defined(__AVX512F__)
-enum { VECTOR_BYTES = 64, TILE_ROWS = 8 };
+enum { VECTOR_BYTES = 64, TILE_ROWS = 8, MAX_VECTORS = 3 };
 #elif defined(__AVX__)
-enum { VECTOR_BYTES = 32, TILE_ROWS = 6 };
+enum { VECTOR_BYTES = 32, TILE_ROWS = 6, MAX_VECTORS = 2 };
 #elif defined(__aarch64__)
-enum { VECTOR_BYTES = 16, TILE_ROWS = 8 };
+enum { VECTOR_BYTES = 16, TILE_ROWS = 8, MAX_VECTORS = 2 };
 #else
-enum { VECTOR_BYTES = 16, TILE_ROWS = 4 };
+enum { VECTOR_BYTES = 16, TILE_ROWS = 4, MAX_VECTORS = 2 };
 #endif
-enum { MAX_ROWS = 8 }; /* of any tile: narrow ones have more rows */
+enum { MAX_ROWS = 8, CACHE_LINE = 64 }; /* rows of any tile: narrow ones have more */
 
-/* A block of a (BLOCK_M by BLOCK_K) and PANELS panels of b (each BLOCK_K by two vectors) are to stay in the level 2 cache, one
- * panel in the first. Copies are not worth it for FEW rows or columns of c, nor of contiguous rows for less than MANY, unless
- * each lies on a page of its own; nor is a sum of at most SHORT terms worth a dot product. */
-enum { BLOCK_M = 512, BLOCK_K = 256, PANELS = 4, FEW = 64, MANY = 256, SHORT = 64, PAGE_BYTES = 4096 };
+/* A block of a (BLOCK_M by BLOCK_K) stays in the level 2 cache, one panel of b (BLOCK_K by two vectors) in the first. Copies are
+ * not worth it for FEW rows or columns of c, nor is a sum of at most SHORT terms worth a dot product. */
+enum { BLOCK_M = 512, BLOCK_K = 256, FEW = 64, SHORT = 64 };
+/* A packed block of a (PACKED_M by BLOCK_K) stays in the level 2 cache, PACKED_BYTES of b at least in the third. */
+enum { PACKED_M = 384, PACKED_BYTES = 2 << 20 };
 
 #define INLINE static inline __attribute__((always_inline))
 
 static inline isize least(isize x, isize y) { return x < y ? x : y; }
+static inline isize round_up(isize x, isize unit) { return (x + unit - 1) / unit * unit; }
+/* The length of parts of x, at most `most` each, a multiple of 8, which are as even as can be. */
+static inline isize even_part(isize x, isize most)
+{
+    isize parts = (x + most - 1) / most;
+    return round_up((x + parts - 1) / parts, 8);
+}
 
 /* Integers wrap around; unsigned arithmetic does so by definition. */
 #define T uint64_t

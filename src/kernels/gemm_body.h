@@ -1,15 +1,25 @@
 /* The built-in matrix product for one element type T; INDEX is the integer of its size, NAME(x) is x with the type's suffix.
  * Included by gemm.c.
  *
- * Two ways, by shape:
+ * Three ways, by shape (the last two after GotoBLAS and BLIS):
  *     matvec   where m or n is 1 to 3: every element of the matrix is read in the order of memory;
  *     blocks   tiles of c from rows of a where they are and panels of columns of b, which are copied into the order in
- *              which the tiles read them, so that they stay in the first cache (after GotoBLAS and BLIS).
+ *              which the tiles read them, so that they stay in the first cache;
+ *     packed   large products: wider tiles, and both factors copied; they come from the second cache, ahead of their use.
+ * All sum along k in one order, so that an element of c does not depend on the way, nor on how c is split over threads.
  */
 
 typedef T NAME(Vector) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
 typedef INDEX NAME(Mask) __attribute__((vector_size(VECTOR_BYTES)));
-enum { NAME(LANES) = VECTOR_BYTES / sizeof(T), NAME(TILE_COLS) = 2 * NAME(LANES), NAME(FAR) = PAGE_BYTES / sizeof(T) };
+enum {
+    NAME(LANES) = VECTOR_BYTES / sizeof(T),
+    NAME(TILE_COLS) = 2 * NAME(LANES),
+    /* Packed: columns of a panel of b; rows of a in a line, which are those of whole tiles and of whole vectors. */
+    NAME(PANEL_COLS) = MAX_VECTORS * NAME(LANES),
+    NAME(LINE) = TILE_ROWS % NAME(LANES) == 0 ? TILE_ROWS
+    : NAME(LANES) % TILE_ROWS == 0            ? NAME(LANES)
+                                              : TILE_ROWS / 2 * NAME(LANES),
+};
 
 /* A factor: `across` steps along the rows of a or the columns of b, `along` steps along the summed index. Which of the
  * two is 1 is all that transposition means. */
@@ -22,7 +32,9 @@ typedef struct {
 #define Mask NAME(Mask)
 #define LANES NAME(LANES)
 #define TILE_COLS NAME(TILE_COLS)
-#define FAR NAME(FAR)
+#define PANEL_COLS NAME(PANEL_COLS)
+#define LINE NAME(LINE)
+#define IS_FLOAT ((T)0.5 > 0) /* integers, which are slow to multiply and rarely are, have less code */
 #define Factor NAME(Factor)
 
 INLINE Factor NAME(part)(Factor x, isize i, isize p)
@@ -35,14 +47,14 @@ INLINE Factor NAME(part)(Factor x, isize i, isize p)
 /* ---- Tiles ---- */
 
 /* c (rows, cols) = or += whole, by halves of the width, because copies of fixed size are much quicker than others. */
-static __attribute__((noinline)) void NAME(store_part)(int rows, isize cols, const Vector (*whole)[2], bool add, T *c,
-                                                       isize ldc)
+static __attribute__((noinline)) void NAME(store_part)(isize rows, isize cols, const Vector *whole, int vectors, bool add,
+                                                       T *c, isize ldc)
 {
-    for (int i = 0; i < rows; i++) {
-        const T *from = (const T *)whole[i];
+    for (isize i = 0; i < rows; i++) {
+        const T *from = (const T *)(whole + i * vectors);
         T *to = c + i * ldc;
 #pragma GCC unroll 6
-        for (int half = LANES; half; half /= 2) {
+        for (int half = 2 * LANES; half; half /= 2) {
             if (!(cols & half)) continue;
             for (int lane = 0; lane < half; lane++) to[lane] = add ? to[lane] + from[lane] : from[lane];
             from += half;
@@ -51,36 +63,49 @@ static __attribute__((noinline)) void NAME(store_part)(int rows, isize cols, con
     }
 }
 
+/* c = or += sum, all of it. */
+INLINE void NAME(store_whole)(int rows, int vectors, Vector *sum, bool add, T *c, isize ldc)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        Vector *out = (Vector *)(c + i * ldc);
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) {
+            if (add) sum[i * vectors + v] += out[v];
+            out[v] = sum[i * vectors + v];
+        }
+    }
+}
+
+/* sum += column p of a times row p of b. */
+INLINE void NAME(step)(int rows, int vectors, Vector *sum, Factor a, Factor b, isize p)
+{
+    Vector row[MAX_VECTORS];
+#pragma GCC unroll 3
+    for (int v = 0; v < vectors; v++) row[v] = ((const Vector *)(b.data + p * b.along))[v];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        T x = a.data[p * a.along + i * a.across];
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) sum[i * vectors + v] += x * row[v];
+    }
+}
+
 /* c (rows, cols) = or += a b, where whole vectors of b are contiguous (b.across is 1). */
 INLINE void NAME(tile)(int rows, int vectors, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols)
 {
-    Vector sum[MAX_ROWS][2] = {0};
+    Vector sum[MAX_ROWS * 2] = {0};
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) { /* c is far away where it is large */
         for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * ldc + v * LANES, 1);
     }
-    for (isize p = 0; p < k; p++) {
-        Vector row[2];
-        for (int v = 0; v < vectors; v++) row[v] = ((const Vector *)(b.data + p * b.along))[v];
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            T x = a.data[p * a.along + i * a.across];
-            for (int v = 0; v < vectors; v++) sum[i][v] += x * row[v];
-        }
-    }
+    for (isize p = 0; p < k; p++) NAME(step)(rows, vectors, sum, a, b, p);
     if (cols == vectors * LANES) {
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            Vector *out = (Vector *)(c + i * ldc);
-            for (int v = 0; v < vectors; v++) {
-                if (add) sum[i][v] += out[v];
-                out[v] = sum[i][v];
-            }
-        }
+        NAME(store_whole)(rows, vectors, sum, add, c, ldc);
     } else {
-        Vector whole[MAX_ROWS][2]; /* a copy, lest the sums themselves have to be in memory */
-        memcpy(whole, sum, (size_t)rows * sizeof *whole);
-        NAME(store_part)(rows, cols, (const Vector(*)[2])whole, add, c, ldc);
+        Vector whole[MAX_ROWS * 2]; /* a copy, lest the sums themselves have to be in memory */
+        memcpy(whole, sum, (size_t)(rows * vectors) * sizeof *whole);
+        NAME(store_part)(rows, cols, whole, vectors, add, c, ldc);
     }
 }
 
@@ -110,7 +135,9 @@ INLINE void NAME(turn)(int width, isize count, isize k, Factor x, T *out, isize 
     isize p = 0;
     if (x.across == 1) { /* short lines whole as well, with the beginning of the next ones, but for the last */
         isize whole = k - (width - count + x.along - 1) / x.along;
-        for (; p < whole; p++) memcpy(out + p * length, x.data + p * x.along, (size_t)width * sizeof(T));
+        for (; p < whole; p++) {
+            for (int at = 0; at < width; at += LANES) memcpy(out + p * length + at, x.data + p * x.along + at, VECTOR_BYTES);
+        }
     } else if (x.along == 1) {
         for (; p + LANES <= k; p += LANES) {
 #pragma GCC unroll 2
@@ -179,7 +206,7 @@ static __attribute__((noinline)) void NAME(copied_panel)(int vectors, isize m, i
  * first cache, unless it can be read in place and a copy is not worth it. */
 INLINE void NAME(columns)(int vectors, isize m, isize k, Factor a, Factor b, bool add, T *c, isize ldc, isize cols)
 {
-    if (b.across == 1 && cols == vectors * LANES && m <= FEW) {
+    if (IS_FLOAT && b.across == 1 && cols == vectors * LANES && m <= FEW) {
         NAME(any_panel)(vectors, m, k, a, (Factor){b.data, 1, b.along}, add, c, ldc, cols);
     } else {
         _Alignas(VECTOR_BYTES) T panel[BLOCK_K * TILE_COLS];
@@ -188,25 +215,12 @@ INLINE void NAME(columns)(int vectors, isize m, isize k, Factor a, Factor b, boo
     }
 }
 
-/* PANELS panels of columns of c. They are copied together: long pieces of the rows of b, which lie on a page each. */
-static void NAME(wide_columns)(isize m, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *panels)
-{
-    for (isize p = 0; p < k; p++) {
-        for (isize q = 0; q < PANELS; q++)
-            memcpy(panels + (q * k + p) * TILE_COLS, part(b, q * TILE_COLS, p).data, TILE_COLS * sizeof(T));
-    }
-    for (isize q = 0; q < PANELS; q++)
-        NAME(copied_panel)(2, m, k, a, panels + q * k * TILE_COLS, add, c + q * TILE_COLS, ldc, TILE_COLS);
-}
-
 /* c (m, n) = or += a b for a block of a that stays in the level 2 cache. */
-static void NAME(block)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *panels)
+static void NAME(block)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
 {
-    for (isize j = 0, cols; j < n; j += cols) {
-        cols = least(n - j, panels && n - j >= PANELS * TILE_COLS ? PANELS * TILE_COLS : TILE_COLS);
-        if (cols > TILE_COLS) {
-            NAME(wide_columns)(m, k, a, part(b, j, 0), add, c + j, ldc, panels);
-        } else if (cols > LANES) {
+    for (isize j = 0; j < n; j += TILE_COLS) {
+        isize cols = least(n - j, TILE_COLS);
+        if (cols > LANES) {
             NAME(columns)(2, m, k, a, part(b, j, 0), add, c + j, ldc, cols);
         } else {
             NAME(columns)(1, m, k, a, part(b, j, 0), add, c + j, ldc, cols);
@@ -223,29 +237,124 @@ static void NAME(copy_rows)(isize m, isize k, Factor a, T *rows, isize length)
         NAME(turn)(TILE_COLS, least(TILE_COLS, k - p), m, part(columns, p, 0), rows + p, length);
 }
 
-/* Where they are used often enough, and there is memory, rows of a that are not contiguous, or far apart, and panels of b
- * from long rows are copied. */
-static void NAME(blocks)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
+/* Rows of a that are not contiguous are copied into `space` where they are used often enough, and there is space. */
+static void NAME(blocks)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *space)
 {
-    isize length = (least(k, BLOCK_K) + TILE_COLS - 1) / TILE_COLS * TILE_COLS;
-    bool copy_a = m > FEW && n > FEW && (a.along != 1 || (a.across >= FAR && n >= MANY));
-    bool copy_b = m > FEW && n >= MANY && b.across == 1 && b.along >= FAR;
-    size_t size_a = copy_a ? (size_t)(least(m, BLOCK_M) * length) : 0, size_b = copy_b ? PANELS * BLOCK_K * TILE_COLS : 0;
-    T *memory = size_a + size_b ? aligned_alloc(VECTOR_BYTES, (size_a + size_b) * sizeof(T)) : NULL;
+    isize depth = even_part(k, BLOCK_K), length = round_up(depth, TILE_COLS);
     for (isize i = 0; i < m; i += BLOCK_M) {
         isize mi = least(BLOCK_M, m - i);
-        for (isize p = 0; p < k; p += BLOCK_K) {
-            isize kp = least(BLOCK_K, k - p);
+        for (isize p = 0; p < k; p += depth) {
+            isize kp = least(depth, k - p);
             Factor a_block = part(a, i, p);
-            if (memory && copy_a) {
-                NAME(copy_rows)(mi, kp, a_block, memory, length);
-                a_block = (Factor){memory, length, 1};
+            if (space) {
+                NAME(copy_rows)(mi, kp, a_block, space, length);
+                a_block = (Factor){space, length, 1};
             }
-            NAME(block)(mi, n, kp, a_block, part(b, 0, p), add || p > 0, c + i * ldc, ldc,
-                        memory && copy_b ? memory + size_a : NULL);
+            NAME(block)(mi, n, kp, a_block, part(b, 0, p), add || p > 0, c + i * ldc, ldc);
         }
     }
-    free(memory);
+}
+
+/* ---- Packed ---- */
+
+static __attribute__((noinline)) void NAME(pack)(int width, isize count, isize k, Factor x, T *out)
+{
+    NAME(turn)(width, count, k, x, out, width);
+}
+
+/* One tile: a is a line's part, b a panel of `vectors` vectors. Within the loop the first cache holds little for long: a comes
+ * AHEAD of its use, c shortly before the end; `next`, the panel after b, comes into the second cache. */
+INLINE void NAME(packed_tile)(int vectors, isize rows, isize k, const T *a, const T *b, bool add, T *c, isize ldc,
+                              isize cols, const char *next)
+{
+    enum { STEPS = 4, AHEAD = 512, BEFORE_END = 24 * STEPS };
+    Vector sum[TILE_ROWS * MAX_VECTORS] = {0};
+    Factor left = {a, 1, LINE}, right = {b, 1, vectors * LANES};
+    const T *row = c, *last = c + (rows - 1) * ldc;
+    isize near_end = k > BEFORE_END ? k - BEFORE_END : 0, p = 0;
+    for (; p + STEPS <= k; p += STEPS) {
+        if (p >= near_end && row <= last) {
+#pragma GCC unroll 3
+            for (int v = 0; v < vectors; v++) __builtin_prefetch(row + v * LANES, 1);
+            row += ldc;
+        }
+        __builtin_prefetch(next, 0, 2);
+        next += CACHE_LINE;
+#pragma GCC unroll 4
+        for (int step = 0; step < STEPS; step++) {
+            __builtin_prefetch((const char *)(a + (p + step) * LINE) + AHEAD);
+            NAME(step)(TILE_ROWS, vectors, sum, left, right, p + step);
+        }
+    }
+    for (; p < k; p++) NAME(step)(TILE_ROWS, vectors, sum, left, right, p);
+    if (rows == TILE_ROWS && cols == vectors * LANES) {
+        NAME(store_whole)(TILE_ROWS, vectors, sum, add, c, ldc);
+    } else {
+        Vector whole[TILE_ROWS * MAX_VECTORS];
+        memcpy(whole, sum, sizeof whole);
+        NAME(store_part)(rows, cols, whole, vectors, add, c, ldc);
+    }
+}
+
+/* All tiles of a panel of b; each brings its share of the next panel. */
+INLINE void NAME(packed_panel)(int vectors, isize m, isize k, const T *lines, const T *panel, bool add, T *c, isize ldc,
+                               isize cols)
+{
+    const char *next = (const char *)(panel + k * vectors * LANES);
+    for (isize i = 0; i < m; i += TILE_ROWS) {
+        const T *a = lines + i / LINE * LINE * k + i % LINE;
+        NAME(packed_tile)(vectors, least(TILE_ROWS, m - i), k, a, panel, add, c + i * ldc, ldc, cols, next);
+        next += k / 4 * CACHE_LINE;
+    }
+}
+
+static __attribute__((noinline)) void NAME(packed_columns)(isize m, isize k, const T *lines, const T *panel, bool add, T *c,
+                                                           isize ldc, isize cols)
+{
+    if (MAX_VECTORS > 2 && cols > 2 * LANES) {
+        NAME(packed_panel)(MAX_VECTORS, m, k, lines, panel, add, c, ldc, cols);
+    } else if (cols > LANES) {
+        NAME(packed_panel)(2, m, k, lines, panel, add, c, ldc, cols);
+    } else {
+        NAME(packed_panel)(1, m, k, lines, panel, add, c, ldc, cols);
+    }
+}
+
+/* Whether copying both factors pays: they are read often enough, and do not fit the second cache. */
+INLINE bool NAME(is_large)(isize m, isize n, isize k)
+{
+    return IS_FLOAT && m >= 192 && n >= 192 && (double)m * (double)n * (double)k * sizeof(T) > 4e8;
+}
+
+/* Elements of each factor that are packed at a time. Of b, a single panel if it is needed once only. */
+INLINE isize NAME(packed_a)(isize m, isize k) { return round_up(least(m, PACKED_M), LINE) * even_part(k, BLOCK_K); }
+INLINE isize NAME(packed_b)(isize m, isize n, isize k)
+{
+    isize cols = m > PACKED_M ? least(n, PACKED_BYTES / (BLOCK_K * (isize)sizeof(T))) : PANEL_COLS;
+    return round_up(cols, PANEL_COLS) * even_part(k, BLOCK_K);
+}
+
+static void NAME(packed)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *space)
+{
+    isize depth = even_part(k, BLOCK_K),
+          width = round_up(even_part(n, PACKED_BYTES / (BLOCK_K * (isize)sizeof(T))), PANEL_COLS);
+    T *lines = space, *panels = space + NAME(packed_a)(m, k);
+    for (isize j = 0; j < n; j += width) {
+        for (isize p = 0; p < k; p += depth) {
+            isize kp = least(depth, k - p);
+            for (isize i = 0; i < m; i += PACKED_M) {
+                isize mi = least(PACKED_M, m - i);
+                for (isize q = 0; q < mi; q += LINE)
+                    NAME(pack)(LINE, least(LINE, mi - q), kp, part(a, i + q, p), lines + q * kp);
+                for (isize q = j, cols; q < least(n, j + width); q += cols) {
+                    cols = least(PANEL_COLS, n - q);
+                    T *panel = m > PACKED_M ? panels + (q - j) * kp : panels;
+                    if (i == 0) NAME(pack)((int)round_up(cols, LANES), cols, kp, part(b, q, p), panel);
+                    NAME(packed_columns)(mi, kp, lines, panel, add || p > 0, c + i * ldc + q, ldc, cols);
+                }
+            }
+        }
+    }
 }
 
 /* ---- Matrix times vector: y[i] = or += sum over p < k of matrix[i, p] x[p] ---- */
@@ -323,23 +432,38 @@ static void NAME(matvec)(isize m, isize k, Factor matrix, const T *x, isize x_st
 
 /* ---- The entry in the table ---- */
 
-static void NAME(product)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc)
+/* Bytes of space for a product; 0 where none is needed. */
+isize KERNEL(NAME(gemm_space))(bool trans_a, isize m, isize n, isize k)
+{
+    if (m < 4 || n < 4) return 0;
+    isize elements = 0;
+    if (NAME(is_large)(m, n, k)) {
+        elements = NAME(packed_a)(m, k) + NAME(packed_b)(m, n, k);
+    } else if (trans_a && m > FEW && n > FEW) {
+        elements = least(m, BLOCK_M) * round_up(even_part(k, BLOCK_K), TILE_COLS);
+    }
+    return elements * (isize)sizeof(T);
+}
+
+static void NAME(product)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *space)
 {
     if (m < 4 && m <= n && (k > SHORT || b.across == 1)) {
         for (isize i = 0; i < m; i++) NAME(matvec)(n, k, b, part(a, i, 0).data, a.along, add, c + i * ldc, 1);
     } else if (n < 4) {
         for (isize j = 0; j < n; j++) NAME(matvec)(m, k, a, part(b, j, 0).data, b.along, add, c + j, ldc);
+    } else if (space && NAME(is_large)(m, n, k)) {
+        NAME(packed)(m, n, k, a, b, add, c, ldc, space);
     } else {
-        NAME(blocks)(m, n, k, a, b, add, c, ldc);
+        NAME(blocks)(m, n, k, a, b, add, c, ldc, space);
     }
 }
 
 void KERNEL(NAME(gemm))(bool trans_a, bool trans_b, isize m, isize n, isize k, const void *a, isize lda, const void *b,
-                        isize ldb, int beta, void *c, isize ldc)
+                        isize ldb, int beta, void *c, isize ldc, void *space)
 {
     if (k > 0) {
         Factor left = {a, trans_a ? 1 : lda, trans_a ? lda : 1}, right = {b, trans_b ? ldb : 1, trans_b ? 1 : ldb};
-        NAME(product)(m, n, k, left, right, beta, c, ldc);
+        NAME(product)(m, n, k, left, right, beta, c, ldc, space);
     } else if (beta == 0) {
         for (isize i = 0; i < m; i++) memset((T *)c + i * ldc, 0, (size_t)n * sizeof(T));
     }
@@ -352,6 +476,8 @@ void KERNEL(NAME(gemm))(bool trans_a, bool trans_b, isize m, isize n, isize k, c
 #undef INDEX
 #undef LANES
 #undef TILE_COLS
-#undef FAR
+#undef PANEL_COLS
+#undef LINE
+#undef IS_FLOAT
 #undef Factor
 #undef part

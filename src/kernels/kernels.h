@@ -163,10 +163,12 @@ typedef struct {
     void (*max_spread[N_DTYPES])(const Window *w, const void *x, const void *y, const void *g, void *out, isize planes);
 
     /* Built-in product, row-major: c (m, n) = op(a) op(b) + beta * c, beta 0 or 1 (0 does not read c);
-     * trans_a: a is stored (k, m) with row length lda, else (m, k); likewise b, (n, k) or (k, n). One thread. */
+     * trans_a: a is stored (k, m) with row length lda, else (m, k); likewise b, (n, k) or (k, n). One thread.
+     * gemm_space tells how many bytes of working space gemm had best be given; NULL is slower, with the same result. */
     void (*gemm[N_DTYPES])(bool trans_a, bool trans_b, isize m, isize n, isize k, const void *a, isize lda, const void *b,
-                           isize ldb, int beta, void *c, isize ldc);
-    double gemm_leads; /* multiply-adds up to which gemm is quicker than OpenBLAS where neither m nor n is small */
+                           isize ldb, int beta, void *c, isize ldc, void *space);
+    isize (*gemm_space[N_DTYPES])(bool trans_a, isize m, isize n, isize k);
+    bool gemm_leads; /* whether gemm is quicker than OpenBLAS where neither m nor n is small */
 
     /* Dense epilogue: z (rows, n) += bias (n), then z = activation(z). bias may be NULL. */
     void (*bias_act[N_DTYPES])(void *z, const void *bias, isize rows, isize n, int activation);

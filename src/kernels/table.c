@@ -26,7 +26,7 @@ extern const Kernels KERNEL(kernels);
 const Kernels KERNEL(kernels) = {
     .level = TEXT(LEVEL),
 #ifdef __AVX512F__
-    .gemm_leads = 1.5e9,
+    .gemm_leads = true,
 #endif
     .forward = KERNEL(pointwise_forward),
     .vjp = KERNEL(pointwise_vjp),

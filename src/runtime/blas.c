@@ -136,15 +136,15 @@ static void call_fortran(const Product *p)
 
 static double work_of(const Product *p) { return (double)p->m * (double)p->n * (double)p->k; }
 
-/* Level v4's product of medium sizes takes 0.7 to 0.95 of the time of OpenBLAS's on the same CPU; a few columns, or rows, and
- * large sizes are better off with the library. Who builds with the reference BLAS wants its products. */
+/* Level v4's product takes 0.7 to 0.95 of the time of OpenBLAS's on the same CPU; a few columns, or rows, are better off with
+ * the library. Who builds with the reference BLAS wants its products. */
 static bool use_library(const Product *p)
 {
     if (!library[p->dtype] || !fits_fortran(p)) return false;
 #ifdef BLAS_NETLIB
     return true;
 #else
-    return p->m < 4 || p->n < 4 || work_of(p) > kernels->gemm_leads;
+    return p->m < 4 || p->n < 4 || !kernels->gemm_leads;
 #endif
 }
 
@@ -153,7 +153,9 @@ static void multiply(const Product *p, bool by_library)
     if (by_library) {
         call_fortran(p);
     } else {
-        kernels->gemm[p->dtype](p->trans_a, p->trans_b, p->m, p->n, p->k, p->a, p->lda, p->b, p->ldb, p->beta, p->c, p->ldc);
+        isize bytes = kernels->gemm_space[p->dtype](p->trans_a, p->m, p->n, p->k);
+        kernels->gemm[p->dtype](p->trans_a, p->trans_b, p->m, p->n, p->k, p->a, p->lda, p->b, p->ldb, p->beta, p->c, p->ldc,
+                                bytes ? thread_space((size_t)bytes) : NULL);
     }
 }
 
@@ -161,9 +163,9 @@ static void multiply(const Product *p, bool by_library)
 
 /* Blocks are cut from the longer side of c. Each one after the first has the other operand packed once more. In a library
  * this costs about as much as 20 to 30 multiply-adds for each of its elements: so the longer side has to grow with the number
- * of blocks, and side keeps the loss of one thread at about 5 %. The built-in product packs less, and only b: 1 % are lost with
- * blocks of 256 rows, 6 % with 128; two halves of a product that fits the caches may be smaller. */
-enum { MAX_BLOCKS = 16 };
+ * of blocks, and side keeps the loss of one thread at about 5 %. The built-in product packs for 5 to 15, and only what is
+ * large; two halves of a product that fits the caches may be smaller. */
+enum { MAX_BLOCKS = 16, LONG = 512 };
 static const struct {
     double bytes; /* least multiply-adds of a block, times the size of an element */
     isize half, side;
@@ -175,14 +177,16 @@ typedef struct {
     bool by_library, by_rows;
 } Split;
 
-/* The number depends on the sizes alone, and one thread computes the same blocks, because a library's sums depend on
- * where a block begins. A power of two shares out evenly over the usual numbers of threads. */
+/* A power of two, which shares out evenly over the usual numbers of threads. A library's sums depend on where a block begins:
+ * there the number depends on the sizes alone, and one thread computes the same blocks. The built-in product's do not: there
+ * is a block for each thread, and more where they are LONG, lest all wait for one that is held up. */
 static isize count_blocks(const Product *p, bool by_library)
 {
-    isize side = p->m > p->n ? p->m : p->n, blocks = 2;
+    isize side = p->m > p->n ? p->m : p->n, blocks = 2, threads = get_num_threads();
     double work = work_of(p) * (double)itemsize(p->dtype);
     while (blocks <= MAX_BLOCKS && work >= (double)blocks * LEAST[by_library].bytes &&
-           side >= blocks * (blocks == 2 ? LEAST[by_library].half : LEAST[by_library].side))
+           side >= blocks * (blocks == 2 ? LEAST[by_library].half : LEAST[by_library].side) &&
+           (by_library || blocks / 2 < threads || (threads > 1 && side >= blocks * LONG)))
         blocks *= 2;
     return blocks / 2;
 }
