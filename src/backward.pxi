@@ -283,6 +283,7 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
     cdef Node *n
     cdef Array g
     cdef size_t k
+    cdef isize reached
     cdef bint was_recording = recording
     cdef list found, held = []
     open_walk(&w, create_graph, stop_at_targets)
@@ -313,6 +314,12 @@ cdef list walk_back(list roots, list seeds, list targets, bint create_graph, bin
             n = w.order[k]
             if w.grads[k] == NULL or not w.wanted[k]:
                 continue
+            if (n.vjp == pointwise_vjp and (<Array> w.grads[k]).t.size > 1 and w.wanted[k] & 1
+                    and not (create_graph or watching)):
+                reached = chain_backward(&w, k)
+                if reached:
+                    k -= reached - 1
+                    continue
             g = <Array> w.grads[k]
             if not w.wanted[k] & TARGET:
                 Py_DECREF(g)  # `g` holds it

@@ -167,6 +167,27 @@ cdef extern from "runtime/apply.h" nogil:
     void tensor_copy(const Tensor *t, const Tensor *to)
     void tensor_copy_out(const Tensor *t, void *out)
 
+cdef extern from "runtime/chain.h" nogil:
+    enum: CHAIN_SUMS, CHAIN_STEPS, CHAIN_NUMBERS, CHAIN_SPACE
+    ctypedef struct ChainOperand:
+        const char *data
+        int index
+    ctypedef struct ChainSum:
+        char *out
+        ChainOperand begin
+    ctypedef struct ChainStep:
+        pointwise_fn kernel
+        int n_operands, to
+        ChainOperand *operands
+    ctypedef struct Chain:
+        int dtype, n_numbers, n_sums, n_steps
+        isize size, tile_bytes
+        const char **numbers
+        ChainSum *sums
+        ChainStep *steps
+    void chain_begin(Chain *chain, int dtype, isize size)
+    void chain_run(Chain *chain)
+
 cdef extern from "runtime/attention.h" nogil:
     ctypedef struct Attention:
         const Tensor *q
