@@ -2,8 +2,8 @@
 #
 # Above: backward.pxi.  Below: pointwise.pxi, runtime/chain.c.
 #
-# One op after the other would write each cotangent to memory and read it again. In a chain only those that leave it are arrays; each
-# element is computed as it is otherwise, with the terms of every sum in the same order.
+# One op after the other would write each cotangent to memory and read it again. In a chain only those that leave it are arrays;
+# each element is computed as it is otherwise, with the terms of every sum in the same order.
 
 cdef enum:
     CHAIN_REACH = 64  # nodes that a chain looks at
@@ -18,8 +18,10 @@ cdef struct ChainPlan:
 
 
 cdef isize chain_backward(Walk *w, size_t k) except -1:
-    """Run the vjps of the walk's node k and of nodes before it that are pointwise ops too, over arrays of one shape. Returns how far
-    that took the walk; 0: nothing was done, as there are not two of them."""
+    """Run the vjps of the walk's node k and of nodes before it that are pointwise ops too, over arrays of one shape.
+
+    Returns how far that took the walk; 0: nothing was done, as there are not two of them.
+    """
     cdef ChainPlan plan
     cdef Chain *chain = &plan.chain
     cdef Node *first = w.order[k]
@@ -70,7 +72,7 @@ cdef bint add_vjps(Walk *w, ChainPlan *plan, Node *n, size_t place) except -1:
         chain.n_steps += 1
         step.kernel = NULL if rows[n.op].passes[i] else kernels.vjp[n.op][i][n.dtype]
         step.n_operands = count
-        memcpy(step.operands, operands, sizeof(operands))
+        memcpy(step.operands, operands, count * sizeof(ChainOperand))
         step.to = add_sum(w, plan, slot_of(w, n.inputs[i]))
         if step.to < 0:
             return False
@@ -114,7 +116,7 @@ cdef int add_sum(Walk *w, ChainPlan *plan, size_t place) except -2:
     return k
 
 
-cdef bint set_operand(Chain *chain, ChainOperand *operand, const Tensor *t) noexcept:
+cdef inline bint set_operand(Chain *chain, ChainOperand *operand, const Tensor *t) noexcept:
     """Make an array or a number that is repeated an operand; NULL is not needed, and changes nothing. False: it does not fit."""
     cdef int k
     if t == NULL:
@@ -142,21 +144,18 @@ cdef int run_plan(Walk *w, ChainPlan *plan, size_t end) except -1:
     cdef Chain *chain = &plan.chain
     cdef Array result
     cdef Node *n
+    cdef PyObject *before
     cdef size_t place
-    cdef int k
+    cdef int k, i = 0
     cdef list results = []
     for k in range(chain.n_sums):
         place = plan.places[k]
-        n = w.order[place]
-        result = None
         chain.sums[k].out = NULL
-        if place < end or n.vjp == NULL or w.wanted[place] & TARGET:
-            if place == plan.start:  # nothing is added
-                result = <Array> w.grads[place]
-            else:
-                result = <Array> w.grads[place] if has_private_sum(w, place) else wrap(tensor_new(n.dtype, n.ndim, n.shape))
-                chain.sums[k].out = result.t.data
-        results.append(result)
+        if is_result(w, place, end) and place != plan.start:  # to the first, nothing is added
+            n = w.order[place]
+            result = <Array> w.grads[place] if has_private_sum(w, place) else wrap(tensor_new(n.dtype, n.ndim, n.shape))
+            chain.sums[k].out = result.t.data
+            results.append(result)
     if chain.size < APPLY_LONG:
         chain_run(chain)
     else:
@@ -164,13 +163,23 @@ cdef int run_plan(Walk *w, ChainPlan *plan, size_t end) except -1:
             chain_run(chain)
     for k in range(chain.n_sums):
         place = plan.places[k]
-        result = <Array> results[k]
-        Py_XDECREF(w.grads[place])
-        w.grads[place] = NULL
-        if result is not None:
+        before = w.grads[place]
+        if chain.sums[k].out != NULL:
+            result = <Array> results[i]
+            i += 1
             Py_INCREF(result)
             w.grads[place] = <PyObject *> result
+        elif is_result(w, place, end):
+            continue
+        else:
+            w.grads[place] = NULL
+        Py_XDECREF(before)
     return 0
+
+
+cdef inline bint is_result(Walk *w, size_t place, size_t end) noexcept:
+    """Whether a node's sum is wanted by others than a chain that reaches down to `end`."""
+    return place < end or w.order[place].vjp == NULL or w.wanted[place] & TARGET
 
 
 cdef inline bint has_private_sum(Walk *w, size_t place) noexcept:
@@ -179,7 +188,13 @@ cdef inline bint has_private_sum(Walk *w, size_t place) noexcept:
 
 cdef inline bint same_result(const Node *a, const Node *b) noexcept:
     """Whether two nodes' results have one dtype and shape."""
-    return a.dtype == b.dtype and a.ndim == b.ndim and memcmp(a.shape, b.shape, a.ndim * sizeof(isize)) == 0
+    cdef int i
+    if a.dtype != b.dtype or a.ndim != b.ndim:
+        return False
+    for i in range(a.ndim):
+        if a.shape[i] != b.shape[i]:
+            return False
+    return True
 
 
 cdef bint is_one_number(const Tensor *t) noexcept:

@@ -81,7 +81,7 @@ def test_without_a_library_none_is_loaded(report):
         assert "built for openblas, not in use" in report
 
 
-# Narrow results; then more than a block of any length; then packed ones: one block of rows, and two, whose ends are no tiles.
+# Narrow results; then more than a block of any length; then packed ones: one block of rows, and two with ragged ends.
 SHAPES = [(1, 1, 1), (3, 5, 7), (70, 10, 300), (9, 1, 40), (64, 48, 33), (257, 130, 301)]
 SHAPES += [(70, 1100, 300), (100, 300, 1100), (530, 100, 270)]
 SHAPES += [(197, 1110, 500), (389, 530, 620), (401, 1090, 300)]
@@ -99,9 +99,7 @@ def test_products_agree_with_numpy(m, n, k, transposed, dtype):
     np.testing.assert_allclose((left @ right).numpy(), a @ b, rtol=tolerance, atol=tolerance * k)
 
 
-BUILT_IN = corgi.blas_backend() == "none" or (
-    corgi.blas_backend() == "openblas" and config()["instruction_set"] == "v4"
-)
+BUILT_IN = corgi.blas_backend() == "none" or (corgi.blas_backend() == "openblas" and config()["instruction_set"] == "v4")
 
 
 @pytest.mark.skipif(not BUILT_IN, reason="large products are the library's")
