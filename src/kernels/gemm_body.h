@@ -228,16 +228,15 @@ static void NAME(block)(isize m, isize n, isize k, Factor a, Factor b, bool add,
     }
 }
 
-/* rows (m, length) = the block of a, contiguous. */
+/* rows (m, length) = the block of a, whose columns are contiguous, turned around. */
 static void NAME(copy_rows)(isize m, isize k, Factor a, T *rows, isize length)
 {
     Factor columns = {a.data, a.along, a.across};
-    for (isize i = 0; i < m && a.along == 1; i++) memcpy(rows + i * length, part(a, i, 0).data, (size_t)k * sizeof(T));
-    for (isize p = 0; p < k && a.along != 1; p += TILE_COLS)
+    for (isize p = 0; p < k; p += TILE_COLS)
         NAME(turn)(TILE_COLS, least(TILE_COLS, k - p), m, part(columns, p, 0), rows + p, length);
 }
 
-/* Rows of a that are not contiguous are copied into `space` where they are used often enough, and there is space. */
+/* With `space`, the rows of a are not contiguous, and copied into it. */
 static void NAME(blocks)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *space)
 {
     isize depth = even_part(k, BLOCK_K), length = round_up(depth, TILE_COLS);
@@ -267,7 +266,7 @@ static __attribute__((noinline)) void NAME(pack)(int width, isize count, isize k
 INLINE void NAME(packed_tile)(int vectors, isize rows, isize k, const T *a, const T *b, bool add, T *c, isize ldc,
                               isize cols, const char *next)
 {
-    enum { STEPS = 4, AHEAD = 512, BEFORE_END = 24 * STEPS };
+    enum { AHEAD = 512, BEFORE_END = 24 * STEPS };
     Vector sum[TILE_ROWS * MAX_VECTORS] = {0};
     Factor left = {a, 1, LINE}, right = {b, 1, vectors * LANES};
     const T *row = c, *last = c + (rows - 1) * ldc;
@@ -280,7 +279,7 @@ INLINE void NAME(packed_tile)(int vectors, isize rows, isize k, const T *a, cons
         }
         __builtin_prefetch(next, 0, 2);
         next += CACHE_LINE;
-#pragma GCC unroll 4
+#pragma GCC unroll 16
         for (int step = 0; step < STEPS; step++) {
             __builtin_prefetch((const char *)(a + (p + step) * LINE) + AHEAD);
             NAME(step)(TILE_ROWS, vectors, sum, left, right, p + step);
@@ -304,7 +303,7 @@ INLINE void NAME(packed_panel)(int vectors, isize m, isize k, const T *lines, co
     for (isize i = 0; i < m; i += TILE_ROWS) {
         const T *a = lines + i / LINE * LINE * k + i % LINE;
         NAME(packed_tile)(vectors, least(TILE_ROWS, m - i), k, a, panel, add, c + i * ldc, ldc, cols, next);
-        next += k / 4 * CACHE_LINE;
+        next += k / STEPS * CACHE_LINE;
     }
 }
 
