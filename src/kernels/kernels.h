@@ -23,6 +23,9 @@ typedef void (*pointwise_fn)(isize n, char *const *args);
 /* Reduction of (outer, n, inner) along the middle to (outer, inner). */
 typedef void (*reduce_fn)(const void *x, void *out, isize outer, isize n, isize inner);
 
+/* Multiply-adds, times the size of an element, above which gemm packs both factors. */
+#define GEMM_PACKS 4e8
+
 /* One window geometry for convolution and pooling of (channels, height, width) images. */
 typedef struct {
     isize channels, height, width; /* of the image, before padding */

@@ -179,14 +179,15 @@ typedef struct {
 
 /* A power of two, which shares out evenly over the usual numbers of threads. A library's sums depend on where a block begins:
  * there the number depends on the sizes alone, and one thread computes the same blocks. The built-in product's do not: there
- * is a block for each thread, and more where they are LONG, lest all wait for one that is held up. */
+ * is a block for each thread, and more, lest all wait for one that is held up, where blocks are not packed, or LONG. */
 static isize count_blocks(const Product *p, bool by_library)
 {
     isize side = p->m > p->n ? p->m : p->n, blocks = 2, threads = get_num_threads();
     double work = work_of(p) * (double)itemsize(p->dtype);
     while (blocks <= MAX_BLOCKS && work >= (double)blocks * LEAST[by_library].bytes &&
            side >= blocks * (blocks == 2 ? LEAST[by_library].half : LEAST[by_library].side) &&
-           (by_library || blocks / 2 < threads || (threads > 1 && side >= blocks * LONG)))
+           (by_library || blocks / 2 < threads ||
+            (threads > 1 && (work < (double)blocks * GEMM_PACKS || side >= blocks * LONG))))
         blocks *= 2;
     return blocks / 2;
 }
