@@ -40,16 +40,19 @@ static inline isize even_part(isize x, isize most)
 
 /* Integers wrap around; unsigned arithmetic does so by definition. */
 #define T uint64_t
+#define IS_FLOAT 0
 #define INDEX int64_t
 #define NAME(name) name##_i64
 #include "gemm_body.h"
 
 #define T float
+#define IS_FLOAT 1
 #define INDEX int32_t
 #define NAME(name) name##_f32
 #include "gemm_body.h"
 
 #define T double
+#define IS_FLOAT 1
 #define INDEX int64_t
 #define NAME(name) name##_f64
 #include "gemm_body.h"

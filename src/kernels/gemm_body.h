@@ -1,5 +1,5 @@
 /* The built-in matrix product for one element type T; INDEX is the integer of its size, NAME(x) is x with the type's suffix.
- * Included by gemm.c.
+ * IS_FLOAT is 0 for integers, which are slow to multiply and rarely are, and have less code. Included by gemm.c.
  *
  * Three ways, by shape (the last two after GotoBLAS and BLIS):
  *     matvec   where m or n is 1 to 3: every element of the matrix is read in the order of memory;
@@ -34,7 +34,6 @@ typedef struct {
 #define TILE_COLS NAME(TILE_COLS)
 #define PANEL_COLS NAME(PANEL_COLS)
 #define LINE NAME(LINE)
-#define IS_FLOAT ((T)0.5 > 0) /* integers, which are slow to multiply and rarely are, have less code */
 #define Factor NAME(Factor)
 
 INLINE Factor NAME(part)(Factor x, isize i, isize p)
@@ -322,7 +321,7 @@ static __attribute__((noinline)) void NAME(packed_columns)(isize m, isize k, con
 /* Whether copying both factors pays: they are read often enough, and do not fit the second cache. */
 INLINE bool NAME(is_large)(isize m, isize n, isize k)
 {
-    return IS_FLOAT && m >= 192 && n >= 192 && (double)m * (double)n * (double)k * sizeof(T) > GEMM_PACKS;
+    return m >= 192 && n >= 192 && (double)m * (double)n * (double)k * sizeof(T) > GEMM_PACKS;
 }
 
 /* Elements of each factor that are packed at a time. Of b, a single panel if it is needed once only. */
@@ -442,7 +441,7 @@ isize KERNEL(NAME(gemm_space))(bool trans_a, isize m, isize n, isize k, bool pac
 {
     if (m < 4 || n < 4) return 0;
     isize elements = 0;
-    if (packed || NAME(is_large)(m, n, k)) {
+    if (IS_FLOAT && (packed || NAME(is_large)(m, n, k))) {
         elements = NAME(packed_a)(m, k) + NAME(packed_b)(m, n, k);
     } else if (trans_a && m > FEW && n > FEW) {
         elements = least(m, BLOCK_M) * round_up(even_part(k, GEMM_DEPTH), TILE_COLS);
@@ -450,6 +449,7 @@ isize KERNEL(NAME(gemm_space))(bool trans_a, isize m, isize n, isize k, bool pac
     return elements * (isize)sizeof(T);
 }
 
+#if IS_FLOAT
 /* Part `index` of the rows of a, from `index` times the depth of a block on, to where the packed product looks for it. */
 void KERNEL(NAME(gemm_pack))(bool trans_a, isize m, isize k, const void *a, isize lda, isize index, void *lines)
 {
@@ -457,6 +457,7 @@ void KERNEL(NAME(gemm_pack))(bool trans_a, isize m, isize k, const void *a, isiz
     Factor left = {a, trans_a ? 1 : lda, trans_a ? lda : 1};
     if (p < k) NAME(pack_rows)(m, least(depth, k - p), part(left, 0, p), (T *)lines + p * round_up(m, LINE));
 }
+#endif
 
 static void NAME(product)(isize m, isize n, isize k, Factor a, const T *lines, Factor b, bool add, T *c, isize ldc, T *space)
 {
@@ -464,7 +465,7 @@ static void NAME(product)(isize m, isize n, isize k, Factor a, const T *lines, F
         for (isize i = 0; i < m; i++) NAME(matvec)(n, k, b, part(a, i, 0).data, a.along, add, c + i * ldc, 1);
     } else if (n < 4) {
         for (isize j = 0; j < n; j++) NAME(matvec)(m, k, a, part(b, j, 0).data, b.along, add, c + j, ldc);
-    } else if (space && (lines || NAME(is_large)(m, n, k))) {
+    } else if (IS_FLOAT && space && (lines || NAME(is_large)(m, n, k))) {
         NAME(packed)(m, n, k, a, lines, b, add, c, ldc, space);
     } else {
         NAME(blocks)(m, n, k, a, b, add, c, ldc, space);

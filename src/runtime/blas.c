@@ -181,7 +181,7 @@ typedef struct {
 
 static bool can_share(const Product *p)
 {
-    return work_of(p) * (double)itemsize(p->dtype) > 2 * GEMM_PACKS && p->m >= 192 && p->n >= LONG &&
+    return p->dtype != INT64 && work_of(p) * (double)itemsize(p->dtype) > 2 * GEMM_PACKS && p->m >= 192 && p->n >= LONG &&
            p->m * p->k * itemsize(p->dtype) <= SHARED_BYTES && get_num_threads() > 1;
 }
 
