@@ -20,10 +20,10 @@ enum { VECTOR_BYTES = 16, TILE_ROWS = 4, MAX_VECTORS = 2 };
 #endif
 enum { MAX_ROWS = 8, CACHE_LINE = 64 }; /* rows of any tile: narrow ones have more */
 
-/* A block of a (BLOCK_M by GEMM_DEPTH) stays in the level 2 cache, one panel of b (GEMM_DEPTH by two vectors) in the first. Copies are
+/* A block of a (BLOCK_M by BLOCK_K) stays in the level 2 cache, one panel of b (BLOCK_K by two vectors) in the first. Copies are
  * not worth it for FEW rows or columns of c, nor is a sum of at most SHORT terms worth a dot product. */
-enum { BLOCK_M = 512, FEW = 64, SHORT = 64 };
-/* A packed block of a (PACKED_M by GEMM_DEPTH) stays in the level 2 cache, PACKED_BYTES of b at least in the third. STEPS along k
+enum { BLOCK_M = 512, BLOCK_K = 256, FEW = 64, SHORT = 64 };
+/* A packed block of a (PACKED_M by BLOCK_K) stays in the level 2 cache, PACKED_BYTES of b at least in the third. STEPS along k
  * are unrolled. */
 enum { PACKED_M = 384, PACKED_BYTES = 2 << 20, STEPS = 4 };
 
@@ -40,19 +40,16 @@ static inline isize even_part(isize x, isize most)
 
 /* Integers wrap around; unsigned arithmetic does so by definition. */
 #define T uint64_t
-#define IS_FLOAT 0
 #define INDEX int64_t
 #define NAME(name) name##_i64
 #include "gemm_body.h"
 
 #define T float
-#define IS_FLOAT 1
 #define INDEX int32_t
 #define NAME(name) name##_f32
 #include "gemm_body.h"
 
 #define T double
-#define IS_FLOAT 1
 #define INDEX int64_t
 #define NAME(name) name##_f64
 #include "gemm_body.h"

@@ -1,5 +1,5 @@
 /* The built-in matrix product for one element type T; INDEX is the integer of its size, NAME(x) is x with the type's suffix.
- * IS_FLOAT is 0 for integers, which are slow to multiply and rarely are, and have less code. Included by gemm.c.
+ * Included by gemm.c.
  *
  * Three ways, by shape (the last two after GotoBLAS and BLIS):
  *     matvec   where m or n is 1 to 3: every element of the matrix is read in the order of memory;
@@ -34,6 +34,7 @@ typedef struct {
 #define TILE_COLS NAME(TILE_COLS)
 #define PANEL_COLS NAME(PANEL_COLS)
 #define LINE NAME(LINE)
+#define IS_FLOAT ((T)0.5 > 0) /* integers, which are slow to multiply and rarely are, have less code */
 #define Factor NAME(Factor)
 
 INLINE Factor NAME(part)(Factor x, isize i, isize p)
@@ -208,7 +209,7 @@ INLINE void NAME(columns)(int vectors, isize m, isize k, Factor a, Factor b, boo
     if (IS_FLOAT && b.across == 1 && cols == vectors * LANES && m <= FEW) {
         NAME(any_panel)(vectors, m, k, a, (Factor){b.data, 1, b.along}, add, c, ldc, cols);
     } else {
-        _Alignas(VECTOR_BYTES) T panel[GEMM_DEPTH * TILE_COLS];
+        _Alignas(VECTOR_BYTES) T panel[BLOCK_K * TILE_COLS];
         NAME(turn)(vectors * LANES, cols, k, b, panel, vectors * LANES);
         NAME(copied_panel)(vectors, m, k, a, panel, add, c, ldc, cols);
     }
@@ -238,7 +239,7 @@ static void NAME(copy_rows)(isize m, isize k, Factor a, T *rows, isize length)
 /* With `space`, the rows of a are not contiguous, and copied into it. */
 static void NAME(blocks)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *space)
 {
-    isize depth = even_part(k, GEMM_DEPTH), length = round_up(depth, TILE_COLS);
+    isize depth = even_part(k, BLOCK_K), length = round_up(depth, TILE_COLS);
     for (isize i = 0; i < m; i += BLOCK_M) {
         isize mi = least(BLOCK_M, m - i);
         for (isize p = 0; p < k; p += depth) {
@@ -321,40 +322,34 @@ static __attribute__((noinline)) void NAME(packed_columns)(isize m, isize k, con
 /* Whether copying both factors pays: they are read often enough, and do not fit the second cache. */
 INLINE bool NAME(is_large)(isize m, isize n, isize k)
 {
-    return m >= 192 && n >= 192 && (double)m * (double)n * (double)k * sizeof(T) > GEMM_PACKS;
+    return IS_FLOAT && m >= 192 && n >= 192 && (double)m * (double)n * (double)k * sizeof(T) > GEMM_PACKS;
 }
 
 /* Elements of each factor that are packed at a time. Of b, a single panel if it is needed once only. */
-INLINE isize NAME(packed_a)(isize m, isize k) { return round_up(least(m, PACKED_M), LINE) * even_part(k, GEMM_DEPTH); }
+INLINE isize NAME(packed_a)(isize m, isize k) { return round_up(least(m, PACKED_M), LINE) * even_part(k, BLOCK_K); }
 INLINE isize NAME(packed_b)(isize m, isize n, isize k)
 {
-    isize cols = m > PACKED_M ? least(n, PACKED_BYTES / (GEMM_DEPTH * (isize)sizeof(T))) : PANEL_COLS;
-    return round_up(cols, PANEL_COLS) * even_part(k, GEMM_DEPTH);
+    isize cols = m > PACKED_M ? least(n, PACKED_BYTES / (BLOCK_K * (isize)sizeof(T))) : PANEL_COLS;
+    return round_up(cols, PANEL_COLS) * even_part(k, BLOCK_K);
 }
 
-static void NAME(pack_rows)(isize m, isize k, Factor a, T *lines)
+static void NAME(packed)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *space)
 {
-    for (isize q = 0; q < m; q += LINE) NAME(pack)(LINE, least(LINE, m - q), k, part(a, q, 0), lines + q * k);
-}
-
-/* `lines`: all rows of a as gemm_pack leaves them, or NULL. */
-static void NAME(packed)(isize m, isize n, isize k, Factor a, const T *lines, Factor b, bool add, T *c, isize ldc, T *space)
-{
-    isize depth = even_part(k, GEMM_DEPTH),
-          width = round_up(even_part(n, PACKED_BYTES / (GEMM_DEPTH * (isize)sizeof(T))), PANEL_COLS);
-    T *own = space, *panels = space + (lines ? 0 : NAME(packed_a)(m, k));
+    isize depth = even_part(k, BLOCK_K),
+          width = round_up(even_part(n, PACKED_BYTES / (BLOCK_K * (isize)sizeof(T))), PANEL_COLS);
+    T *lines = space, *panels = space + NAME(packed_a)(m, k);
     for (isize j = 0; j < n; j += width) {
         for (isize p = 0; p < k; p += depth) {
             isize kp = least(depth, k - p);
             for (isize i = 0; i < m; i += PACKED_M) {
                 isize mi = least(PACKED_M, m - i);
-                if (!lines) NAME(pack_rows)(mi, kp, part(a, i, p), own);
-                const T *block = lines ? lines + p * round_up(m, LINE) + i * kp : own;
+                for (isize q = 0; q < mi; q += LINE)
+                    NAME(pack)(LINE, least(LINE, mi - q), kp, part(a, i + q, p), lines + q * kp);
                 for (isize q = j, cols; q < least(n, j + width); q += cols) {
                     cols = least(PANEL_COLS, n - q);
                     T *panel = m > PACKED_M ? panels + (q - j) * kp : panels;
                     if (i == 0) NAME(pack)((int)round_up(cols, LANES), cols, kp, part(b, q, p), panel);
-                    NAME(packed_columns)(mi, kp, block, panel, add || p > 0, c + i * ldc + q, ldc, cols);
+                    NAME(packed_columns)(mi, kp, lines, panel, add || p > 0, c + i * ldc + q, ldc, cols);
                 }
             }
         }
@@ -437,47 +432,37 @@ static void NAME(matvec)(isize m, isize k, Factor matrix, const T *x, isize x_st
 /* ---- The entry in the table ---- */
 
 /* Bytes of space for a product; 0 where none is needed. */
-isize KERNEL(NAME(gemm_space))(bool trans_a, isize m, isize n, isize k, bool packed)
+isize KERNEL(NAME(gemm_space))(bool trans_a, isize m, isize n, isize k)
 {
     if (m < 4 || n < 4) return 0;
     isize elements = 0;
-    if (IS_FLOAT && (packed || NAME(is_large)(m, n, k))) {
+    if (NAME(is_large)(m, n, k)) {
         elements = NAME(packed_a)(m, k) + NAME(packed_b)(m, n, k);
     } else if (trans_a && m > FEW && n > FEW) {
-        elements = least(m, BLOCK_M) * round_up(even_part(k, GEMM_DEPTH), TILE_COLS);
+        elements = least(m, BLOCK_M) * round_up(even_part(k, BLOCK_K), TILE_COLS);
     }
     return elements * (isize)sizeof(T);
 }
 
-#if IS_FLOAT
-/* Part `index` of the rows of a, from `index` times the depth of a block on, to where the packed product looks for it. */
-void KERNEL(NAME(gemm_pack))(bool trans_a, isize m, isize k, const void *a, isize lda, isize index, void *lines)
-{
-    isize depth = even_part(k, GEMM_DEPTH), p = index * depth;
-    Factor left = {a, trans_a ? 1 : lda, trans_a ? lda : 1};
-    if (p < k) NAME(pack_rows)(m, least(depth, k - p), part(left, 0, p), (T *)lines + p * round_up(m, LINE));
-}
-#endif
-
-static void NAME(product)(isize m, isize n, isize k, Factor a, const T *lines, Factor b, bool add, T *c, isize ldc, T *space)
+static void NAME(product)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *space)
 {
     if (m < 4 && m <= n && (k > SHORT || b.across == 1)) {
         for (isize i = 0; i < m; i++) NAME(matvec)(n, k, b, part(a, i, 0).data, a.along, add, c + i * ldc, 1);
     } else if (n < 4) {
         for (isize j = 0; j < n; j++) NAME(matvec)(m, k, a, part(b, j, 0).data, b.along, add, c + j, ldc);
-    } else if (IS_FLOAT && space && (lines || NAME(is_large)(m, n, k))) {
-        NAME(packed)(m, n, k, a, lines, b, add, c, ldc, space);
+    } else if (space && NAME(is_large)(m, n, k)) {
+        NAME(packed)(m, n, k, a, b, add, c, ldc, space);
     } else {
         NAME(blocks)(m, n, k, a, b, add, c, ldc, space);
     }
 }
 
 void KERNEL(NAME(gemm))(bool trans_a, bool trans_b, isize m, isize n, isize k, const void *a, isize lda, const void *b,
-                        isize ldb, int beta, void *c, isize ldc, void *space, const void *lines)
+                        isize ldb, int beta, void *c, isize ldc, void *space)
 {
     if (k > 0) {
         Factor left = {a, trans_a ? 1 : lda, trans_a ? lda : 1}, right = {b, trans_b ? ldb : 1, trans_b ? 1 : ldb};
-        NAME(product)(m, n, k, left, lines, right, beta, c, ldc, space);
+        NAME(product)(m, n, k, left, right, beta, c, ldc, space);
     } else if (beta == 0) {
         for (isize i = 0; i < m; i++) memset((T *)c + i * ldc, 0, (size_t)n * sizeof(T));
     }

@@ -12,7 +12,7 @@
     ONE(cast) ONE(fill) ONE(copy) ONE(positions) ONE(take) ONE(norm_space)                                                  \
     ALL(select) ALL(max) ALL(min) ALL(argmax) ALL(argmin)                                                                                \
     NUMBERS(sum) NUMBERS(prod) NUMBERS(cumsum) NUMBERS(gemm) NUMBERS(gemm_space)                                                                 \
-    FLOATS(gemm_pack) FLOATS(accumulate) FLOATS(softmax) FLOATS(log_softmax) FLOATS(logsumexp) FLOATS(softmax_cross_entropy)                   \
+    FLOATS(accumulate) FLOATS(softmax) FLOATS(log_softmax) FLOATS(logsumexp) FLOATS(softmax_cross_entropy)                   \
     FLOATS(take_add) FLOATS(conv_space) FLOATS(conv) FLOATS(window_sum) FLOATS(window_spread) FLOATS(window_max)            \
     FLOATS(max_pick) FLOATS(max_spread) FLOATS(norm) FLOATS(norm_vjp) FLOATS(dropout)                                       \
     FLOATS(softmax_cross_entropy_vjp) FLOATS(bias_act) FLOATS(bias_act_vjp) FLOATS(update) FLOATS(update_rows) FLOATS(sum_squares) \

@@ -23,10 +23,8 @@ typedef void (*pointwise_fn)(isize n, char *const *args);
 /* Reduction of (outer, n, inner) along the middle to (outer, inner). */
 typedef void (*reduce_fn)(const void *x, void *out, isize outer, isize n, isize inner);
 
-/* Multiply-adds, times the size of an element, above which gemm packs both factors. A packed product takes GEMM_DEPTH steps along
- * k at a time, or a little less, and rows of a in lines of GEMM_LINE at most. */
+/* Multiply-adds, times the size of an element, above which gemm packs both factors. */
 #define GEMM_PACKS 4e8
-enum { GEMM_DEPTH = 256, GEMM_LINE = 24 };
 
 /* One window geometry for convolution and pooling of (channels, height, width) images. */
 typedef struct {
@@ -169,13 +167,10 @@ typedef struct {
 
     /* Built-in product, row-major: c (m, n) = op(a) op(b) + beta * c, beta 0 or 1 (0 does not read c);
      * trans_a: a is stored (k, m) with row length lda, else (m, k); likewise b, (n, k) or (k, n). One thread.
-     * gemm_space tells how many bytes of working space gemm had best be given; NULL is slower, with the same result.
-     * `lines` is NULL, or all of a as gemm_pack leaves it, where several products share it: one call for each GEMM_DEPTH of k,
-     * with m + GEMM_LINE - 1 rows of memory. */
+     * gemm_space tells how many bytes of working space gemm had best be given; NULL is slower, with the same result. */
     void (*gemm[N_DTYPES])(bool trans_a, bool trans_b, isize m, isize n, isize k, const void *a, isize lda, const void *b,
-                           isize ldb, int beta, void *c, isize ldc, void *space, const void *lines);
-    isize (*gemm_space[N_DTYPES])(bool trans_a, isize m, isize n, isize k, bool packed);
-    void (*gemm_pack[N_DTYPES])(bool trans_a, isize m, isize k, const void *a, isize lda, isize index, void *lines);
+                           isize ldb, int beta, void *c, isize ldc, void *space);
+    isize (*gemm_space[N_DTYPES])(bool trans_a, isize m, isize n, isize k);
     bool gemm_leads; /* whether gemm is quicker than OpenBLAS where neither m nor n is small */
 
     /* Dense epilogue: z (rows, n) += bias (n), then z = activation(z). bias may be NULL. */

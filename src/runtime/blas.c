@@ -112,7 +112,6 @@ typedef struct {
     int beta;
     char *c;
     isize ldc;
-    void *lines; /* a as gemm_pack leaves it, or NULL */
 } Product;
 
 static isize itemsize(int dtype) { return dtype == FLOAT32 ? 4 : 8; }
@@ -154,10 +153,9 @@ static void multiply(const Product *p, bool by_library)
     if (by_library) {
         call_fortran(p);
     } else {
-        isize bytes = kernels->gemm_space[p->dtype](p->trans_a, p->m, p->n, p->k, p->lines);
-        void *space = bytes ? thread_space(OWN_SPACE, (size_t)bytes) : NULL;
+        isize bytes = kernels->gemm_space[p->dtype](p->trans_a, p->m, p->n, p->k);
         kernels->gemm[p->dtype](p->trans_a, p->trans_b, p->m, p->n, p->k, p->a, p->lda, p->b, p->ldb, p->beta, p->c, p->ldc,
-                                space, p->lines);
+                                bytes ? thread_space((size_t)bytes) : NULL);
     }
 }
 
@@ -165,9 +163,9 @@ static void multiply(const Product *p, bool by_library)
 
 /* Blocks are cut from the longer side of c. Each one after the first has the other operand packed once more. In a library
  * this costs about as much as 20 to 30 multiply-adds for each of its elements: so the longer side has to grow with the number
- * of blocks, and side keeps the loss of one thread at about 5 %. The built-in product packs what is large only, for 5 to 15;
- * if a has at most SHARED_BYTES, its blocks are columns, and share it. */
-enum { MAX_BLOCKS = 16, LONG = 512, SHARED_BYTES = 16 << 20 };
+ * of blocks, and side keeps the loss of one thread at about 5 %. The built-in product packs for 5 to 15, and only what is
+ * large; two halves of a product that fits the caches may be smaller. */
+enum { MAX_BLOCKS = 16, LONG = 512 };
 static const struct {
     double bytes; /* least multiply-adds of a block, times the size of an element */
     isize half, side;
@@ -179,31 +177,19 @@ typedef struct {
     bool by_library, by_rows;
 } Split;
 
-static bool can_share(const Product *p)
-{
-    return p->dtype != INT64 && work_of(p) * (double)itemsize(p->dtype) > 2 * GEMM_PACKS && p->m >= 192 && p->n >= LONG &&
-           p->m * p->k * itemsize(p->dtype) <= SHARED_BYTES && get_num_threads() > 1;
-}
-
 /* A power of two, which shares out evenly over the usual numbers of threads. A library's sums depend on where a block begins:
  * there the number depends on the sizes alone, and one thread computes the same blocks. The built-in product's do not: there
- * is a block for each thread, and more, lest all wait for one that is held up, where they pack nothing twice, or are LONG. */
-static isize count_blocks(const Product *p, isize side, bool by_library, bool shares)
+ * is a block for each thread, and more, lest all wait for one that is held up, where blocks are not packed, or LONG. */
+static isize count_blocks(const Product *p, bool by_library)
 {
-    isize blocks = 2, threads = get_num_threads();
+    isize side = p->m > p->n ? p->m : p->n, blocks = 2, threads = get_num_threads();
     double work = work_of(p) * (double)itemsize(p->dtype);
     while (blocks <= MAX_BLOCKS && work >= (double)blocks * LEAST[by_library].bytes &&
            side >= blocks * (blocks == 2 ? LEAST[by_library].half : LEAST[by_library].side) &&
-           (by_library || shares || blocks / 2 < threads ||
+           (by_library || blocks / 2 < threads ||
             (threads > 1 && (work < (double)blocks * GEMM_PACKS || side >= blocks * LONG))))
         blocks *= 2;
     return blocks / 2;
-}
-
-static void pack_part(void *context, ptrdiff_t index)
-{
-    const Product *p = context;
-    kernels->gemm_pack[p->dtype](p->trans_a, p->m, p->k, p->a, p->lda, index, p->lines);
 }
 
 static void multiply_block(void *context, ptrdiff_t index)
@@ -240,15 +226,9 @@ void matmul_into(int dtype, bool trans_a, bool trans_b, ptrdiff_t m, ptrdiff_t n
     }
     lda = trans_a ? row_length(k, m, lda) : row_length(m, k, lda);
     ldb = trans_b ? row_length(n, k, ldb) : row_length(k, n, ldb);
-    Product product = {dtype, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, row_length(m, n, ldc), NULL};
-    bool by_library = use_library(&product), shares = !by_library && can_share(&product);
-    if (shares) {
-        product.lines = thread_space(SHARED_SPACE, (size_t)((m + GEMM_LINE - 1) * k * itemsize(dtype)));
-        shares = product.lines;
-    }
-    bool by_rows = !shares && (by_library ? m >= n : m > n);
-    Split split = {&product, count_blocks(&product, shares || !by_rows ? n : m, by_library, shares), by_library, by_rows};
-    if (shares) parallel(pack_part, &product, (k + GEMM_DEPTH - 1) / GEMM_DEPTH);
+    Product product = {dtype, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, row_length(m, n, ldc)};
+    bool by_library = use_library(&product);
+    Split split = {&product, count_blocks(&product, by_library), by_library, by_library ? m >= n : m > n};
     if (split.n_blocks == 1) {
         multiply(&product, by_library);
     } else {

@@ -323,26 +323,23 @@ void set_num_threads(int n) { atomic_store(&pool.n_threads, clamp(n)); }
 
 /* ---- Working space ---- */
 
-static pthread_key_t space_keys[2];
-static bool have_space_keys;
-static void make_space_keys(void)
-{
-    have_space_keys = pthread_key_create(&space_keys[0], free) == 0 && pthread_key_create(&space_keys[1], free) == 0;
-}
+static pthread_key_t space_key;
+static bool have_space_key;
+static void make_space_key(void) { have_space_key = pthread_key_create(&space_key, free) == 0; }
 
-void *thread_space(int use, size_t bytes)
+void *thread_space(size_t bytes)
 {
     enum { HEADER = 64, PIECE = 1 << 16 }; /* the size comes first */
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_space_keys);
-    if (!have_space_keys) return NULL;
-    size_t *space = pthread_getspecific(space_keys[use]);
+    pthread_once(&once, make_space_key);
+    if (!have_space_key) return NULL;
+    size_t *space = pthread_getspecific(space_key);
     if (space && *space >= bytes) return (char *)space + HEADER;
-    pthread_setspecific(space_keys[use], NULL);
+    pthread_setspecific(space_key, NULL);
     free(space);
     size_t whole = (bytes + HEADER + PIECE - 1) / PIECE * PIECE;
     space = aligned_alloc(HEADER, whole);
-    if (!space || pthread_setspecific(space_keys[use], space) != 0) {
+    if (!space || pthread_setspecific(space_key, space) != 0) {
         free(space);
         return NULL;
     }

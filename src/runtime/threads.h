@@ -18,6 +18,5 @@ int get_num_threads(void);
 void set_num_threads(int n);
 
 /* Working space of the calling thread, at least `bytes`, aligned for vectors, or NULL: there is no memory. It is kept for the
- * next call, which may move it, until the thread ends. SHARED_SPACE is for what tasks read, OWN_SPACE for one task. */
-enum { OWN_SPACE, SHARED_SPACE };
-void *thread_space(int use, size_t bytes);
+ * next call, which may move it, until the thread ends. */
+void *thread_space(size_t bytes);
