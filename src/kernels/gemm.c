@@ -1,4 +1,4 @@
-/* The built-in matrix product, for integers and for builds or machines without a BLAS library.  One thread.
+/* The built-in matrix product: of integers, of everything where there is no BLAS library or this one is quicker.  One thread.
  *
  * Above: runtime/blas.c, through the table (kernels.h), which also splits large products.  Below: gemm_body.h, the
  * algorithm, which is compiled here for each dtype.

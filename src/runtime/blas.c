@@ -1,6 +1,6 @@
 /* Matrix products: one backend, and the splitting of large products over the thread pool.
  *
- * Above: src/linear.pxi.  Below: threads.h; kernels->gemm, which multiplies integers, and everything where no library is;
+ * Above: src/linear.pxi.  Below: threads.h; kernels->gemm, which multiplies integers, and the rest where use_library says no;
  * and one of, as the build says,
  *     BLAS_OPENBLAS  the library of the scipy-openblas32 wheel, loaded at import by blas_load,
  *     BLAS_NETLIB    the reference BLAS, linked,
