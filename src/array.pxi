@@ -43,12 +43,6 @@ cdef class Array:
     def __init__(self, *args, **kwargs):
         raise TypeError("Array: arrays are not made by calling the class; use corgi.array(values)")
 
-    def __dealloc__(self):
-        if self.node != NULL:
-            node_drop_handle(self.node)
-        if self.t != NULL:
-            tensor_release(self.t)
-
     # ---- what it is
 
     @property
@@ -530,7 +524,8 @@ cdef class Array:
         return call_row(OP_clip, (self, minimum, maximum))
 
 
-# `Array.__new__(Array)` from Python would make a handle without values; wrap() does not go through this slot.
+# `Array.__new__(Array)` from Python would make a handle without values; wrap() does not go through this slot.  Around a
+# __dealloc__ Cython would put the exception under way aside, for each handle; what release_array calls leaves it alone.
 cdef extern from *:
     """
     static PyObject *refuse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -540,7 +535,24 @@ cdef extern from *:
         return NULL;
     }
     #define REFUSE_NEW(type) ((PyTypeObject *)(type))->tp_new = refuse_new
+    #define GET_DEALLOC(type) ((PyTypeObject *)(type))->tp_dealloc
+    #define SET_DEALLOC(type, function) ((PyTypeObject *)(type))->tp_dealloc = function
     """
+    ctypedef void (*destructor)(PyObject *) noexcept
     void REFUSE_NEW(object)
+    destructor GET_DEALLOC(object)
+    void SET_DEALLOC(object, destructor)
+
+cdef destructor free_handle = GET_DEALLOC(Array)
+
+
+cdef void release_array(PyObject *a) noexcept:
+    if (<Array> a).node != NULL:
+        node_drop_handle((<Array> a).node)
+    if (<Array> a).t != NULL:
+        tensor_release((<Array> a).t)
+    free_handle(a)
+
 
 REFUSE_NEW(Array)
+SET_DEALLOC(Array, release_array)

@@ -184,7 +184,7 @@ cdef int discover(Walk *w, Node *root) except -1:
                 continue
             stack[depth - 1].next_input = i + 1
             n = n.inputs[i]
-            if n != NULL and claim(w, n):
+            if n != NULL and n.walk != w.id and claim(w, n):
                 if depth == capacity:
                     capacity *= 2
                     p = realloc(stack, capacity * sizeof(Frame))

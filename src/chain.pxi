@@ -36,7 +36,7 @@ cdef isize chain_backward(Walk *w, size_t k) except -1:
         n = w.order[at]
         if n.vjp != NULL and w.wanted[at] & 1 and (w.grads[at] != NULL or plan.inside[reached] >= 0):
             n_sums, n_steps = chain.n_sums, chain.n_steps
-            if n.vjp != pointwise_vjp or not same_result(n, first) or not add_vjps(w, &plan, n, at):
+            if n.vjp != pointwise_vjp or not add_vjps(w, &plan, n, at):
                 chain.n_sums, chain.n_steps = n_sums, n_steps
                 break
             ops += 1
@@ -50,41 +50,45 @@ cdef isize chain_backward(Walk *w, size_t k) except -1:
     return reached
 
 
-cdef bint add_vjps(Walk *w, ChainPlan *plan, Node *n, size_t place) except -1:
+cdef bint add_vjps(Walk *w, ChainPlan *plan, Node *n, size_t at) except -1:
     """Add the steps that make the cotangents of n's inputs; False, with some of them added, where they do not fit the chain."""
     cdef Chain *chain = &plan.chain
     cdef ChainStep *step
-    cdef ChainOperand operands[5]
-    cdef int i, k, count = n.n_inputs + 2
-    operands[0].data, operands[0].index = NULL, add_sum(w, plan, place)
-    if operands[0].index < 0:
+    cdef Node *p
+    cdef size_t place
+    cdef int i, k, count = n.n_inputs + 2, g = add_sum(w, plan, n, at)
+    if g < 0:
         return False
-    for k in range(1, count):  # g, the inputs, y; see pointwise_vjp
-        operands[k] = operands[0]
-        if not set_operand(chain, &operands[k], n.saved[k - 1 if k < count - 1 else SAVED_OUTPUT]):
-            return False
     for i in range(n.n_inputs):
-        if not wants(w, n, i):
+        p = n.inputs[i]
+        if p == NULL:
             continue
-        if chain.n_steps == CHAIN_STEPS or not same_result(n.inputs[i], n):
+        place = slot_of(w, p)
+        if not w.wanted[place]:
+            continue
+        if chain.n_steps == CHAIN_STEPS:
             return False
         step = &chain.steps[chain.n_steps]
         chain.n_steps += 1
-        step.kernel = NULL if rows[n.op].passes[i] else kernels.vjp[n.op][i][n.dtype]
-        step.n_operands = count
-        memcpy(step.operands, operands, count * sizeof(ChainOperand))
-        step.to = add_sum(w, plan, slot_of(w, n.inputs[i]))
+        step.to = add_sum(w, plan, p, place)
         if step.to < 0:
             return False
+        step.kernel, step.n_operands = NULL, 1
+        step.operands[0].data, step.operands[0].index = NULL, g
+        if rows[n.op].passes[i]:
+            continue
+        step.kernel, step.n_operands = kernels.vjp[n.op][i][n.dtype], count
+        for k in range(1, count):  # g, the inputs, y; see pointwise_vjp
+            step.operands[k].data, step.operands[k].index = NULL, g
+            if not set_operand(chain, &step.operands[k], n.saved[k - 1 if k < count - 1 else SAVED_OUTPUT]):
+                return False
     return True
 
 
-cdef int add_sum(Walk *w, ChainPlan *plan, size_t place) except -2:
-    """The number of the sum of a node's cotangents, added if there is none; -1: there is no room."""
-    cdef Chain *chain = &plan.chain
+cdef inline int add_sum(Walk *w, ChainPlan *plan, Node *n, size_t place) except -2:
+    """The number of the sum of a node's cotangents, added if there is none; -1: it does not fit the chain."""
     cdef size_t distance = plan.start - place  # nodes after the first are far away
     cdef int k
-    cdef Array total
     if distance < CHAIN_REACH:
         if plan.inside[distance] >= 0:
             return plan.inside[distance]
@@ -92,9 +96,15 @@ cdef int add_sum(Walk *w, ChainPlan *plan, size_t place) except -2:
         for k in range(plan.n_outside):
             if plan.places[plan.outside[k]] == place:
                 return plan.outside[k]
-    if chain.n_sums == CHAIN_SUMS or (chain.n_sums + 1) * chain.tile_bytes > CHAIN_SPACE:
+    return new_sum(w, plan, n, place, distance)
+
+
+cdef int new_sum(Walk *w, ChainPlan *plan, Node *n, size_t place, size_t distance) except -2:
+    cdef Chain *chain = &plan.chain
+    cdef int k = chain.n_sums
+    cdef Array total
+    if k == CHAIN_SUMS or (k + 1) * chain.tile_bytes > CHAIN_SPACE or not same_result(n, w.order[plan.start]):
         return -1
-    k = chain.n_sums
     chain.sums[k].begin.data, chain.sums[k].begin.index = NULL, -1
     if w.grads[place] != NULL:
         total = <Array> w.grads[place]

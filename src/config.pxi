@@ -53,7 +53,7 @@ def _set_threads(int n):
 
 def _memory_stats():
     """Bytes and calls of the buffer cache, as a dict."""
-    return {"in_use": memory_stats.in_use, "peak": memory_stats.peak, "cached": memory_stats.cached,
+    return {"in_use": memory_stats.in_use, "peak": memory_stats.peak, "cached": memory_stats.held - memory_stats.in_use,
             "limit": memory_stats.limit, "allocations": memory_stats.allocations, "reuses": memory_stats.reuses}
 
 

@@ -7,7 +7,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABL
 from cpython.buffer cimport PyBUF_F_CONTIGUOUS, PyBUF_ANY_CONTIGUOUS
 from cpython.buffer cimport PyObject_GetBuffer, PyBuffer_Release
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport malloc, realloc, free
+from libc.stdlib cimport calloc, malloc, realloc, free
 from libc.string cimport memcpy, memset, memcmp
 
 ctypedef Py_ssize_t isize
@@ -147,6 +147,7 @@ cdef extern from "runtime/tensor.h" nogil:
         isize shape[8]
         isize strides[8]
     int itemsize(int dtype)
+    void shape_copy(isize *to, const isize *source, int ndim)
     Tensor *tensor_new(int dtype, int ndim, const isize *shape)
     Tensor *tensor_like(const Tensor *t)
     Tensor *tensor_view(Tensor *t)
@@ -154,7 +155,7 @@ cdef extern from "runtime/tensor.h" nogil:
     void tensor_retain(Tensor *t)
     void tensor_release(Tensor *t)
     ctypedef struct MemoryStats:
-        isize in_use, peak, cached, limit, allocations, reuses
+        isize held, in_use, peak, limit, allocations, reuses
     MemoryStats memory_stats
     void memory_trim(isize keep)
 

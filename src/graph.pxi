@@ -83,7 +83,7 @@ cdef inline Node *node_new(vjp_fn vjp, const char *name, int n_inputs, const Ten
     n.keeps = False
     n.walk = 0
     n.dtype, n.ndim = out.dtype, out.ndim
-    memcpy(n.shape, out.shape, out.ndim * sizeof(isize))
+    shape_copy(n.shape, out.shape, out.ndim)
     if n_inputs > 3:
         n.inputs = <Node **> malloc(n_inputs * sizeof(Node *))
         if n.inputs == NULL:

@@ -10,6 +10,7 @@ cdef struct Row:
     int save[3]        # which values the gradient of input i needs: bits 0 to 2 the inputs, bit 3 the output
     bint passes[3]     # the gradient of input i is the cotangent itself
     bint heavy         # several nanoseconds an element
+    int simple         # bit k: an op of two operands of dtype k that gives that dtype
 cdef Row rows[128]
 assert N_POINTWISE <= 128
 
@@ -23,13 +24,33 @@ cdef dict gradient_functions = {}
 
 cdef Array pointwise(int op, Array x0, Array x1, Array x2):
     """Apply row `op`; x1 and x2 are None for ops of fewer inputs."""
+    if rows[op].simple >> x0.t.dtype & 1 and is_simple(x0.t, x1.t):
+        return pointwise_simple(op, x0, x1)
+    return pointwise_any(op, x0, x1, x2)
+
+
+cdef inline bint is_simple(const Tensor *a, const Tensor *b) noexcept:
+    """Whether two operands are small, contiguous, of one shape and one dtype, as they are most often."""
+    return a.dtype == b.dtype and a.size <= APPLY_SMALL and a.contiguous and b.contiguous and same_shape(a, b)
+
+
+cdef inline Array pointwise_simple(int op, Array x0, Array x1):
+    cdef char *args[3]
+    cdef Tensor *t = tensor_like(x0.t)
+    cdef Array out = wrap(t)
+    args[0], args[1], args[2] = x0.t.data, x1.t.data, t.data
+    if t.size:
+        kernels.forward[op][t.dtype](t.size, args)
+    if recording and (x0.tracks or x1.tracks):
+        record_pointwise(op, 2, out, x0, x1, None)
+    elif unlikely(watching):
+        show_result(out, NULL, pointwise_ops[op].name, [x0, x1])
+    return out
+
+
+cdef Array pointwise_any(int op, Array x0, Array x1, Array x2):
     cdef int n = pointwise_ops[op].n_inputs, dtype = x0.t.dtype
     cdef const Tensor *operands[3]
-    cdef Array quick
-    if n == 2 and x1.t.dtype == dtype and x0.t.size <= APPLY_SMALL and same_shape(x0.t, x1.t):
-        quick = pointwise_small(op, x0, x1)
-        if quick is not None:
-            return quick
     if n > 1 and x1.t.dtype != dtype:
         dtype = promoted(dtype, x1.t.dtype)
     if n > 2 and x2.t.dtype != dtype:
@@ -64,24 +85,6 @@ cdef Array pointwise(int op, Array x0, Array x1, Array x2):
     return out
 
 
-cdef inline Array pointwise_small(int op, Array x0, Array x1):
-    """Two small operands of one shape and dtype, the commonest case; None where it is not that simple after all."""
-    cdef pointwise_fn kernel = kernels.forward[op][x0.t.dtype]
-    cdef char *args[3]
-    if kernel == NULL or pointwise_ops[op].kind != KIND_FLOAT or not (x0.t.contiguous and x1.t.contiguous):
-        return None
-    cdef Tensor *t = tensor_like(x0.t)
-    cdef Array out = wrap(t)
-    args[0], args[1], args[2] = x0.t.data, x1.t.data, t.data
-    if t.size:
-        kernel(t.size, args)
-    if recording and (x0.tracks or x1.tracks):
-        record_pointwise(op, 2, out, x0, x1, None)
-    elif unlikely(watching):
-        show_result(out, NULL, pointwise_ops[op].name, [x0, x1])
-    return out
-
-
 cdef int dtype_with_kernel(int op, int dtype) except -1:
     """The dtype in which an op computes for operands of a dtype that it has no kernel for."""
     cdef int kind = pointwise_ops[op].kind
@@ -99,11 +102,15 @@ cdef inline Tensor *broadcast_result(const char *name, int n, const Tensor **ope
     cdef const Tensor *x
     cdef isize shape[8]
     cdef int i, k, axis, ndim
+    x = operands[0]
     for k in range(1, n):
-        if not same_shape(operands[0], operands[k]):
+        if operands[k].ndim == 0 or same_shape(x, operands[k]):
+            continue
+        if x.ndim:
             break
+        x = operands[k]
     else:
-        t = tensor_like(operands[0]) if dtype == operands[0].dtype else tensor_new(dtype, operands[0].ndim, operands[0].shape)
+        t = tensor_like(x) if dtype == x.dtype else tensor_new(dtype, x.ndim, x.shape)
         if t == NULL:
             raise MemoryError(f"{name.decode()}: not enough memory for the result")
         return t
@@ -258,7 +265,13 @@ cdef Array operand_like(object value, Array like, str op):
     return as_operand(value, op)
 
 
-cdef object operator(int op, Array self, object other, bint reflected):
+cdef inline object operator(int op, Array self, object other, bint reflected):
+    if type(other) is Array and not reflected and op != OP_power:
+        return pointwise(op, self, <Array> other, None)
+    return mixed_operator(op, self, other, reflected)
+
+
+cdef object mixed_operator(int op, Array self, object other, bint reflected):
     cdef Array x
     if type(other) is Array:
         x = <Array> other
@@ -498,6 +511,10 @@ cdef int register_rows() except -1:
             rows[op].save[i] = (1 * ("x" in names or "x0" in names) | 2 * ("x1" in names) | 4 * ("x2" in names)
                                 | 8 * ("y" in names))
         rows[op].heavy = bool(words(formula) - LIGHT_NAMES)
+        rows[op].simple = 0
+        if pointwise_ops[op].n_inputs == 2 and pointwise_ops[op].kind == KIND_FLOAT:
+            for i in range(4):
+                rows[op].simple |= (kernels.forward[op][i] != NULL) << i
         name = pointwise_ops[op].name
         ROW_NUMBERS[name.decode()] = op
         doc = documentation(op).encode()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from corgi._core import Array, array, assign, find
+from corgi._core import Array, array, assign, find, find_places
 from corgi.location import locate
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ class Layer:
         >>> [p.shape for p in corgi.layer.Dense(2, 3).parameters()]
         [(3, 2), (3,)]
         """
-        found, _ = find(self, Layer, "parameters")
-        return found
+        return find(self, Layer, "parameters")
 
     def named_parameters(self) -> dict[str, Array]:
         """The parameters by name: attributes, positions and keys, joined by dots.
@@ -127,7 +126,7 @@ class Layer:
 
     def _named(self, wanted: str) -> dict[str, Any]:
         """What `find` finds, by name."""
-        found, places = find(self, Layer, wanted)
+        found, places = find_places(self, Layer, wanted)
         named: dict[str, Any] = {}
         for value, place in zip(found, places, strict=True):
             name = _name(place)

@@ -186,13 +186,14 @@ static void apply_task(void *context, isize task)
 static void run_loop(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy, bool add)
 {
     if (out->size == 0) return;
-    Loop loop = {.kernel = kernel,
-                 .n_operands = n_operands,
-                 .ndim = out->ndim,
-                 .out_dtype = out->dtype,
-                 .add = add,
-                 .out = out->data};
-    memcpy(loop.shape, out->shape, sizeof loop.shape);
+    Loop loop; /* all of it would take longer to clear than few elements take */
+    loop.kernel = kernel;
+    loop.n_operands = n_operands;
+    loop.ndim = out->ndim;
+    loop.out_dtype = out->dtype;
+    loop.add = add;
+    loop.out = out->data;
+    shape_copy(loop.shape, out->shape, out->ndim);
     for (int k = 0; k < n_operands; k++) {
         loop.operands[k].data = operands[k]->data;
         loop.operands[k].itemsize = itemsize(operands[k]->dtype);
@@ -208,9 +209,29 @@ static void run_loop(pointwise_fn kernel, int n_operands, const Tensor *const *o
     }
 }
 
+/* One call of the kernel, where the result is small and operands are numbers or laid out as it is; false: they are not. */
+static bool apply_few(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out)
+{
+    _Alignas(64) char numbers[MAX_OPERANDS][TILE * 8];
+    char *args[MAX_OPERANDS + 1];
+    const isize n = out->size;
+    if (n > TILE || n == 0) return false;
+    for (int k = 0; k < n_operands; k++) {
+        const Tensor *x = operands[k];
+        args[k] = x->data;
+        if (x->size == n && x->contiguous) continue;
+        if (x->size != 1) return false;
+        args[k] = numbers[k];
+        kernels->fill(n, numbers[k], x->data, itemsize(x->dtype));
+    }
+    args[n_operands] = out->data;
+    kernel(n, args);
+    return true;
+}
+
 void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)
 {
-    run_loop(kernel, n_operands, operands, out, heavy, false);
+    if (!apply_few(kernel, n_operands, operands, out)) run_loop(kernel, n_operands, operands, out, heavy, false);
 }
 
 void apply_add(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)

@@ -1,5 +1,6 @@
 /* Chains of pointwise kernels: see chain.h. */
 #include "chain.h"
+#include "../kernels/pointwise.h"
 #include "threads.h"
 
 #include <string.h>
@@ -23,11 +24,11 @@ static inline const char *values_of(const ChainOperand *x, const char **values, 
     return x->data ? x->data + offset : values[x->index];
 }
 
-/* *sum += term, in `own`, the sum's own place: where it has been so far may be somebody else's. */
+/* *sum + term, in `own`, the sum's own place: where it has been so far may be somebody else's. */
 static void add(int dtype, const char **sum, char *own, const char *term, isize n)
 {
-    if (*sum != own) memcpy(own, *sum, (size_t)(n * itemsize(dtype)));
-    kernels->accumulate[dtype](n, term, own);
+    char *args[3] = {(char *)*sum, (char *)term, own};
+    kernels->forward[OP_add][dtype](n, args);
     *sum = own;
 }
 

@@ -36,9 +36,7 @@ static int size_class(isize bytes, isize *class_bytes)
     return 4 * (log2 - 8) + (int)quarters - 4;
 }
 
-static isize class_size(int c) { return c == 0 ? SMALLEST : (isize)((c - 1) % 4 + 5) << ((c - 1) / 4 + 6); }
-
-static Tensor *block_from_system(isize bytes)
+static Tensor *block_from_system(int c, isize bytes)
 {
     isize alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
     isize rounded = (bytes + alignment - 1) / alignment * alignment;
@@ -47,10 +45,21 @@ static Tensor *block_from_system(isize bytes)
         memory_trim(0);
         block = aligned_alloc((size_t)alignment, (size_t)rounded);
     }
+    if (!block) return NULL;
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (block && alignment == HUGE_PAGE) madvise(block, (size_t)rounded, MADV_HUGEPAGE);
+    if (alignment == HUGE_PAGE) madvise(block, (size_t)rounded, MADV_HUGEPAGE);
 #endif
+    block->size_class = c;
+    block->bytes = bytes;
+    memory_stats.held += bytes;
+    memory_stats.allocations++;
     return block;
+}
+
+static void block_to_system(Tensor *block)
+{
+    memory_stats.held -= block->bytes;
+    free(block);
 }
 
 static inline Tensor *block_of_class(int c, isize class_bytes)
@@ -58,16 +67,13 @@ static inline Tensor *block_of_class(int c, isize class_bytes)
     Tensor *block = free_lists[c];
     if (block) {
         free_lists[c] = block->owner; /* free blocks are linked through `owner` */
-        memory_stats.cached -= class_bytes;
         memory_stats.reuses++;
     } else {
-        block = block_from_system(class_bytes);
+        block = block_from_system(c, class_bytes);
         if (!block) return NULL;
-        memory_stats.allocations++;
     }
     memory_stats.in_use += class_bytes;
     if (memory_stats.in_use > memory_stats.peak) memory_stats.peak = memory_stats.in_use;
-    block->size_class = c;
     block->refs = 1;
     block->owner = NULL;
     return block;
@@ -106,17 +112,15 @@ Tensor *tensor_new(int dtype, int ndim, const isize *shape)
 Tensor *tensor_like(const Tensor *t)
 {
     if (!t->owner) { /* t's own block tells the class, and its strides have no gaps: nothing to work out */
-        Tensor *like = block_of_class(t->size_class, class_size(t->size_class));
+        Tensor *like = block_of_class(t->size_class, t->bytes);
         if (!like) return NULL;
         like->data = (char *)like + HEADER;
         like->size = t->size;
         like->dtype = t->dtype;
         like->ndim = t->ndim;
         like->contiguous = true;
-        for (int i = 0; i < t->ndim; i++) {
-            like->shape[i] = t->shape[i];
-            like->strides[i] = t->strides[i];
-        }
+        shape_copy(like->shape, t->shape, t->ndim);
+        shape_copy(like->strides, t->strides, t->ndim);
         return like;
     }
     return tensor_new(t->dtype, t->ndim, t->shape);
@@ -148,29 +152,26 @@ void tensor_update_contiguous(Tensor *t)
 
 void tensor_free(Tensor *t)
 {
-    while (t) {
+    do {
         Tensor *owner = t->owner;
-        isize bytes = class_size(t->size_class);
-        memory_stats.in_use -= bytes;
-        if (memory_stats.cached + bytes <= memory_stats.limit) {
+        memory_stats.in_use -= t->bytes;
+        if (memory_stats.held - memory_stats.in_use <= memory_stats.limit) {
             t->owner = free_lists[t->size_class];
             free_lists[t->size_class] = t;
-            memory_stats.cached += bytes;
         } else {
-            free(t);
+            block_to_system(t);
         }
         t = owner && --owner->refs == 0 ? owner : NULL;
-    }
+    } while (t);
 }
 
 void memory_trim(isize keep)
 {
-    for (int c = N_CLASSES - 1; c >= 0 && memory_stats.cached > keep; c--) {
-        while (free_lists[c] && memory_stats.cached > keep) {
+    for (int c = N_CLASSES - 1; c >= 0; c--) {
+        while (free_lists[c] && memory_stats.held - memory_stats.in_use > keep) {
             Tensor *block = free_lists[c];
             free_lists[c] = block->owner;
-            memory_stats.cached -= class_size(c);
-            free(block);
+            block_to_system(block);
         }
     }
 }

@@ -15,7 +15,8 @@ typedef struct Tensor {
     isize refs;
     struct Tensor *owner; /* of the memory that a view shows; NULL: the values lie behind this header */
     char *data;
-    isize size; /* number of elements */
+    isize size;  /* number of elements */
+    isize bytes; /* of the block, header and all */
     int32_t size_class;
     int8_t dtype, ndim;
     bool contiguous;                          /* row-major without gaps */
@@ -23,6 +24,14 @@ typedef struct Tensor {
 } Tensor;
 
 static inline int itemsize(int dtype) { return dtype == BOOL ? 1 : dtype == FLOAT32 ? 4 : 8; }
+
+/* Sizes or strides of `ndim` axes; the first two in any case, so that the usual ones take no loop. */
+static inline void shape_copy(isize *to, const isize *from, int ndim)
+{
+    isize first = from[0], second = from[1];
+    to[0] = first, to[1] = second;
+    for (int i = 2; i < ndim; i++) to[i] = from[i];
+}
 
 /* A new contiguous tensor with undefined values, or NULL: out of memory, or a size beyond the address space. */
 Tensor *tensor_new(int dtype, int ndim, const isize *shape);
@@ -40,8 +49,8 @@ static inline void tensor_release(Tensor *t)
 
 /* Statistics of the cache, in bytes and calls. */
 typedef struct {
-    isize in_use, peak, cached, limit;
-    isize allocations, reuses; /* blocks asked of the C library; blocks that came from the cache */
+    isize held, in_use, peak, limit; /* what is held and not in use is cached: at most `limit` */
+    isize allocations, reuses;       /* blocks asked of the C library; blocks that came from the cache */
 } MemoryStats;
 extern MemoryStats memory_stats;
 /* Give cached blocks back until at most `keep` bytes are cached. */
