@@ -13,7 +13,6 @@ cdef int default_dtype = FLOAT64
 # Without binding, methods are descriptors that check their self: `Array.detach(5)` is a TypeError.
 @cython.final
 @cython.no_gc
-@cython.freelist(1024)
 @cython.binding(False)
 @cython.embedsignature(True)
 @cython.embedsignature.format("clinic")
@@ -524,35 +523,60 @@ cdef class Array:
         return call_row(OP_clip, (self, minimum, maximum))
 
 
-# `Array.__new__(Array)` from Python would make a handle without values; wrap() does not go through this slot.  Around a
-# __dealloc__ Cython would put the exception under way aside, for each handle; what release_array calls leaves it alone.
+# Handles come and go with every operation.  Those that went are kept for the next, which Cython would do as well, but with more
+# around it: it takes a __dealloc__ for something that may touch the exception under way.
 cdef extern from *:
     """
+    static PyObject *spare_handles[1024];
+    static int n_spare_handles = 0;
+
+    static inline PyObject *new_handle(PyTypeObject *type)
+    {
+        if (n_spare_handles == 0) return PyType_GenericAlloc(type, 0);
+        PyObject *handle = spare_handles[--n_spare_handles];
+        _Py_NewReference(handle);
+        return handle;
+    }
+
+    static inline void free_handle(PyObject *handle)
+    {
+        PyObject **weakrefs = (PyObject **)((char *)handle + Py_TYPE(handle)->tp_weaklistoffset);
+        if (*weakrefs) PyObject_ClearWeakRefs(handle);
+        if (n_spare_handles < 1024) {
+            spare_handles[n_spare_handles++] = handle;
+        } else {
+            PyObject_Free(handle);
+        }
+    }
+
+    /* `Array.__new__(Array)` from Python would make a handle without values. */
     static PyObject *refuse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     {
         (void)type, (void)args, (void)kwargs;
         PyErr_SetString(PyExc_TypeError, "Array: arrays are not made by calling the class; use corgi.array(values)");
         return NULL;
     }
-    #define REFUSE_NEW(type) ((PyTypeObject *)(type))->tp_new = refuse_new
-    #define GET_DEALLOC(type) ((PyTypeObject *)(type))->tp_dealloc
-    #define SET_DEALLOC(type, function) ((PyTypeObject *)(type))->tp_dealloc = function
+
+    static void set_slots(PyTypeObject *type, destructor release)
+    {
+        type->tp_new = refuse_new;
+        type->tp_dealloc = release;
+    }
     """
     ctypedef void (*destructor)(PyObject *) noexcept
-    void REFUSE_NEW(object)
-    destructor GET_DEALLOC(object)
-    void SET_DEALLOC(object, destructor)
-
-cdef destructor free_handle = GET_DEALLOC(Array)
+    Array new_handle(type)
+    void free_handle(PyObject *)
+    void set_slots(type, destructor)
 
 
 cdef void release_array(PyObject *a) noexcept:
     if (<Array> a).node != NULL:
         node_drop_handle((<Array> a).node)
+        (<Array> a).node = NULL
     if (<Array> a).t != NULL:
         tensor_release((<Array> a).t)
+    (<Array> a).tracks = False
     free_handle(a)
 
 
-REFUSE_NEW(Array)
-SET_DEALLOC(Array, release_array)
+set_slots(Array, release_array)

@@ -8,7 +8,7 @@ cdef inline Array wrap(Tensor *t):
     """A new handle that takes over the caller's reference to t."""
     if t == NULL:
         raise MemoryError("array: not enough memory for the result")
-    cdef Array a = Array.__new__(Array)
+    cdef Array a = new_handle(Array)
     a.t = t
     return a
 
