@@ -269,6 +269,7 @@ cdef extern from *:
     int PyLong_CheckExact(object)
     unsigned long PyThread_get_thread_ident()
     bint PyObject_TypeCheck(object, type)
+    dict PyObject_GenericGetDict(object, void *)
     Py_UCS4 PyUnicode_READ_CHAR(object, isize)
     int PyBool_Check(object)
     double PyFloat_AS_DOUBLE(object)

@@ -78,7 +78,7 @@ cdef list found_in(object layer, type layer_type, str wanted, list places):
 cdef int search(object holder, object place, Wanted wanted, list found, list places, Seen *seen, type layer_type) except -1:
     cdef isize i
     if PyObject_TypeCheck(holder, layer_type):
-        for name, value in (<dict> holder.__dict__).items():
+        for name, value in PyObject_GenericGetDict(holder, NULL).items():
             if not (isinstance(name, str) and PyUnicode_READ_CHAR(name, 0) == u'_'):
                 visit(value, place, name, wanted, found, places, seen, layer_type)
     elif isinstance(holder, dict):

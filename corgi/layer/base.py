@@ -53,6 +53,11 @@ class Layer:
 
     training: bool = True
 
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        layer = super().__new__(cls)
+        layer.__dict__ = {}  # in Python 3.11 and 3.12, attributes in shared tables are slow once `find` has asked for __dict__
+        return layer
+
     def forward(self, x: Any) -> Array:
         """The layer's output for an input; subclasses define it.
 

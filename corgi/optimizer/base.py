@@ -13,6 +13,8 @@ from corgi.optimizer.checks import Limit, Number, Setting, listed, mapping, name
 from corgi.optimizer.clip import clip_norm, clip_value
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from corgi._typing import Parameters, Schedule
 
 # What an optimizer has besides its settings.
@@ -69,6 +71,11 @@ class Optimizer:
     factor = Number()
     clip_norm = Limit()
     clip_value = Limit()
+
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        optimizer = super().__new__(cls)
+        optimizer.__dict__ = {}  # in Python 3.11 and 3.12, attributes in shared tables are slow once a Setting has used __dict__
+        return optimizer
 
     def __init__(
         self,
