@@ -16,6 +16,8 @@ enum {
     SHORT_ROW = TILE / 8, /* columns of rows that are taken several at a time */
     SQUARE = 128,         /* rows and columns of a block of a transposing copy */
     COPY_TASK = 1 << 15,  /* about how many elements a task copies */
+    FAR = 1 << 23,        /* bytes of a result that is not in the caches any more */
+    PIECE = 512,          /* elements of such a result that are asked for at a time */
     TURNED_ROWS = 16,     /* rows of a tile where an operand runs along columns: a line of the cache, of float32 */
 };
 
@@ -36,6 +38,7 @@ typedef struct {
     pointwise_fn kernel;
     int n_operands, ndim, out_dtype;
     bool add; /* to out, instead of filling it */
+    bool far; /* the result is not in the caches, and waiting for it takes longer than computing */
     isize shape[MAX_NDIM];
     Operand operands[MAX_OPERANDS];
     char *out;
@@ -140,6 +143,20 @@ static void plan(Loop *loop, bool heavy)
     loop->block_columns = smaller(loop->columns, larger(1, chunk / loop->block_rows));
 }
 
+/* The kernel by PIECEs; each next piece of the result, which is in no cache, is brought on its way. */
+static void run_far(const Loop *loop, isize n, char **args)
+{
+    const int n_operands = loop->n_operands, out_size = itemsize(loop->out_dtype);
+    for (isize left = n; left > 0; left -= PIECE) {
+        const char *next = args[n_operands] + PIECE * out_size;
+        for (isize line = 0; line < (left - PIECE) * out_size && line < PIECE * out_size; line += 64)
+            __builtin_prefetch(next + line, 1);
+        loop->kernel(smaller(PIECE, left), args);
+        for (int k = 0; k < n_operands; k++) args[k] += PIECE * loop->operands[k].itemsize;
+        args[n_operands] += PIECE * out_size;
+    }
+}
+
 static void run_block(const Loop *loop, isize first_row, isize last_row, isize first_column, isize last_column)
 {
     _Alignas(64) char staged[MAX_OPERANDS][TILE * 8], terms[TILE * 8];
@@ -167,7 +184,11 @@ static void run_block(const Loop *loop, isize first_row, isize last_row, isize f
                 }
                 char *out = loop->out + ((row + i) * loop->columns + column) * itemsize(loop->out_dtype);
                 args[n_operands] = loop->add ? terms : out;
-                loop->kernel(n, args);
+                if (loop->far) {
+                    run_far(loop, n, args);
+                } else {
+                    loop->kernel(n, args);
+                }
                 if (loop->add) kernels->accumulate[loop->out_dtype](n, terms, out);
             }
         }
@@ -192,6 +213,7 @@ static void run_loop(pointwise_fn kernel, int n_operands, const Tensor *const *o
     loop.ndim = out->ndim;
     loop.out_dtype = out->dtype;
     loop.add = add;
+    loop.far = !add && !heavy && out->size * itemsize(out->dtype) > FAR;
     loop.out = out->data;
     shape_copy(loop.shape, out->shape, out->ndim);
     for (int k = 0; k < n_operands; k++) {

@@ -50,6 +50,8 @@ static void run_chunk(void *context, isize index)
         for (int k = 0; k < chain->n_sums; k++) {
             const ChainSum *sum = &chain->sums[k];
             own[k] = sum->out ? sum->out + offset : tiles + k * chain->tile_bytes;
+            for (int line = 0; sum->out && line < chain->tile_bytes; line += 64) /* the next tile of the result */
+                __builtin_prefetch(own[k] + chain->tile_bytes + line, 1);
             values[k] = !sum->begin.data && sum->begin.index < 0 ? NULL : values_of(&sum->begin, values, offset);
         }
         for (const ChainStep *step = chain->steps; step < chain->steps + chain->n_steps; step++) {
