@@ -30,10 +30,10 @@ import tempfile
 PYTHON = (3, 11)
 HEADROOM = 1.05  # a compiler's or a BLAS's next version may count a little more
 LIMITS = {  # instructions without head-room: (corgi, all)
-    "a + b": (405, 794),
-    "tracked a + b": (610, 1013),
-    "an op of a chain, forward and backward": (1513, 2403),
-    "training step of 2-16-2, batch 32": (33967, 67511),
+    "a + b": (286, 578),
+    "tracked a + b": (491, 780),
+    "an op of a chain, forward and backward": (1274, 1910),
+    "training step of 2-16-2, batch 32": (33037, 56160),
 }
 FEW, MANY = 100, 600  # repetitions
 

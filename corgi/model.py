@@ -138,7 +138,8 @@ class Model(Sequential):
             )
         loss.backward()
         self._output = None
-        return loss.item()
+        value: float = loss.item()
+        return value
 
     def update(self, closure: Callable[[], Any] | None = None) -> None:
         """Let the optimizer give every parameter new values, and clear the gradients.

@@ -1,6 +1,7 @@
 """Arrays as values: creation against NumPy, dtypes and promotion, conversions, comparison, printing, memory."""
 
 import array
+import contextlib
 import ctypes
 import math
 import weakref
@@ -516,6 +517,42 @@ def test_weakref():
     assert reference() is a
     del a
     assert reference() is None
+
+
+def test_the_end_of_an_array_leaves_the_exception_under_way_alone():
+    ended = []
+
+    class Gradient:
+        def __call__(self, arrays, tracked, delta):
+            return [delta]
+
+        def __del__(self):
+            with contextlib.suppress(KeyError):
+                {}["nothing"]
+            ended.append("node")
+
+    def results():
+        a = corgi.op(lambda x: x * 1, Gradient())(arr([1.0]).tracked())
+        results.weak = weakref.ref(a, lambda _: ended.append("handle"))
+        yield a
+        del a
+        raise ValueError("under way")
+
+    with pytest.raises(ValueError, match=r"^under way$"):
+        list(results())  # which drops the array, and with it the node and its function
+    assert sorted(ended) == ["handle", "node"]
+
+
+def test_handles_are_as_new_when_they_are_used_again():
+    for _ in range(3):
+        several = [arr([float(k)]).tracked() for k in range(2000)]  # more than are kept
+        assert all((a * a).is_tracked for a in several)
+        weak = [weakref.ref(a) for a in several]
+        del several
+        assert not any(reference() for reference in weak)
+        fresh = [arr([float(k)]) for k in range(2000)]
+        assert not any(a.is_tracked for a in fresh) and all(a.gradient is None for a in fresh)
+        assert [a.item() for a in fresh] == list(range(2000))
 
 
 # ---- printing

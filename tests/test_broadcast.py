@@ -113,6 +113,37 @@ def test_three_operands():
         assert_equal(c.gradient, unbroadcast(g + np.where(x > 0, 0, g), z.shape))
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 17, 1023, 1024, 1025, 5000])
+@pytest.mark.parametrize("dtype", ["int64", "float32", "float64"])
+def test_numbers_and_arrays(size, dtype):
+    """Operands of one element, in shapes of 0 to 2 axes, beside others of sizes around that of a tile."""
+    x = POOL[:size].astype(dtype)
+    for shape in ((), (1,), (1, 1)):
+        number = np.full(shape, 2, dtype)
+        for first, second in ((x, number), (number, x), (x[::-1], number), (number, number)):
+            a, b = corgi.array(first), corgi.array(second)
+            assert_equal(a * b, np.asarray(first * second))
+            assert_equal(a > b, np.asarray(first > second))
+            assert_equal(corgi.where(a > 0, a, b), np.where(first > 0, first, second))
+            assert_equal(corgi.where(b > 0, b, a), np.where(second > 0, second, first))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_results_larger_than_the_caches(dtype):
+    size = 2_200_003
+    x, y, row = (np.resize(POOL[start:], shape).astype(dtype) for start, shape in ((0, size), (1, size), (2, (7, 1))))
+    a, b = corgi.array(x).tracked(), corgi.array(y).tracked()
+    result = (a * b + a) * b
+    assert_equal(result, (x * y + x) * y)
+    assert_equal(a > b, x > y)
+    assert_equal(corgi.where(a > b, a, 1.0), np.where(x > y, x, np.ones(1, dtype)))
+    columns = size // 7
+    assert_equal(a[: 7 * columns].reshape(7, columns) + corgi.array(row), x[: 7 * columns].reshape(7, columns) + row)
+    result.backward(b)
+    assert_equal(a.gradient, y * y * (y + 1))
+    assert_equal(b.gradient, y * (2 * x * y + x))
+
+
 def matmul_operands(sampler):
     """Two operands, mostly of matching inner sizes and batches, and whether each is to be transposed."""
     if sampler.integer(0, 4) == 0:

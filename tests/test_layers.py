@@ -273,6 +273,16 @@ def test_parameters_of_a_model():
     assert list(tied.named_parameters()) == expected[:2]
 
 
+def test_many_parameters_are_found_once_and_in_order():
+    layer = Layer()
+    layer.held = [{"scale": corgi.ones(1).tracked(), "layers": [Dense(1, 1)]} for _ in range(500)]
+    layer.again = layer.held[::-1]
+    expected = [p for held in layer.held for p in (held["scale"], held["layers"][0].weight, held["layers"][0].bias)]
+    found = layer.parameters()
+    assert len(found) == 1500 and all(p is q for p, q in zip(found, expected, strict=True))
+    assert len(layer.named_layers()) == 501
+
+
 def test_parameters_of_an_activation_that_is_a_layer():
     class Slope(Layer):
         def __init__(self):

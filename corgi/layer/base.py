@@ -55,7 +55,7 @@ class Layer:
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         layer = super().__new__(cls)
-        layer.__dict__ = {}  # in Python 3.11 and 3.12, attributes in shared tables are slow once `find` has asked for __dict__
+        layer.__dict__ = {}  # Python 3.11 and 3.12 are slow with attributes in shared tables after a look at __dict__
         return layer
 
     def forward(self, x: Any) -> Array:

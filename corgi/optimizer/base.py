@@ -74,7 +74,7 @@ class Optimizer:
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         optimizer = super().__new__(cls)
-        optimizer.__dict__ = {}  # in Python 3.11 and 3.12, attributes in shared tables are slow once a Setting has used __dict__
+        optimizer.__dict__ = {}  # Python 3.11 and 3.12 are slow with attributes in shared tables after a look at __dict__
         return optimizer
 
     def __init__(
