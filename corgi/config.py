@@ -49,7 +49,8 @@ def config() -> dict[str, Any]:
     -------
     dict
         version, python, numpy, blas (backend in use), blas_built (backend chosen at build time), blas_library (its file),
-        blas_config (its own description), blas_note (why the backend in use is not the one built for), instruction_set,
+        blas_config (its own description), blas_products (which ones it computes: "all", "narrow", those of fewer than four
+        rows or columns, or "none"), blas_note (why the backend in use is not the one built for), instruction_set,
         instruction_sets (available), threads, dtype (default).
 
     Examples
@@ -69,12 +70,20 @@ def config() -> dict[str, Any]:
         "blas_built": found["blas_built"],
         "blas_library": found["blas_library"],
         "blas_config": found["blas_config"],
+        "blas_products": _products(found),
         "blas_note": _WHY_NOT or "",
         "instruction_set": found["level"],
         "instruction_sets": found["levels"],
         "threads": get_num_threads(),
         "dtype": str(_core.get_default_dtype()),
     }
+
+
+def _products(found: dict[str, Any]) -> str:
+    """Which products the library computes."""
+    if found["blas"] == "openblas":
+        return "all" if found["blas_leads"] else "narrow"
+    return "all" if found["blas"] == "netlib" else "none"
 
 
 def _version() -> str:
@@ -96,6 +105,8 @@ def show_config() -> None:
     print(f"corgi {c['version']} (Python {c['python']}, NumPy {c['numpy']})")
     library = f"{c['blas_library']} {c['blas_config']}".strip() or "built-in kernels"
     print(f"BLAS:            {c['blas']} ({library})")
+    if c["blas_products"] == "narrow":
+        print("                 for products with fewer than four rows or columns; built-in kernels are quicker at others")
     if c["blas"] != c["blas_built"]:
         print(f"                 built for {c['blas_built']}, not in use: {c['blas_note']}")
     print(f"Instruction set: {c['instruction_set']} (available: {', '.join(c['instruction_sets'])})")
@@ -105,6 +116,8 @@ def show_config() -> None:
 
 def blas_backend() -> str:
     """The BLAS that matrix products use now: "openblas", "netlib" or "none" (built-in kernels).
+
+    With "openblas", CPUs with AVX-512 use it for products of fewer than four rows or columns alone: see `config.config`.
 
     Examples
     --------

@@ -39,7 +39,7 @@ cdef extern from *:
 def _config():
     """What corgi runs on, as a dict."""
     return {"level": kernels.level.decode(), "levels": available_levels().decode().split(),
-            "blas": blas_backend().decode(), "blas_built": blas_built.decode(),
+            "blas": blas_backend().decode(), "blas_built": blas_built.decode(), "blas_leads": not kernels.gemm_leads,
             "blas_library": blas_library().decode(), "blas_config": blas_config().decode()}
 
 

@@ -57,6 +57,7 @@ cdef extern from "kernels/kernels.h" nogil:
         double *space
     ctypedef struct Kernels:
         const char *level
+        bint gemm_leads
         pointwise_fn forward[1][4]
         pointwise_fn vjp[1][3][4]
         pointwise_fn select[4]

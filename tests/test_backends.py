@@ -56,6 +56,8 @@ def test_openblas_is_the_wheels_library(report):
     assert loaded_libraries() == {str(library)}
     assert c["blas_config"].startswith("OpenBLAS") and c["blas_note"] == ""
     assert f"openblas ({c['blas_library']} OpenBLAS" in report and "not in use" not in report
+    assert c["blas_products"] == ("narrow" if c["instruction_set"] == "v4" else "all")
+    assert ("fewer than four" in report) == (c["blas_products"] == "narrow")
 
 
 @needs_maps
@@ -66,14 +68,14 @@ def test_netlib_is_the_reference_library(report):
     assert library.name.startswith("libblas.so.3") and "openblas" not in str(library).lower()
     assert loaded_libraries() == {str(library)}
     assert b"openblas" not in library.read_bytes().lower()
-    assert f"netlib ({c['blas_library']}" in report
+    assert f"netlib ({c['blas_library']}" in report and c["blas_products"] == "all"
 
 
 @needs_maps
 @pytest.mark.skipif(corgi.blas_backend() != "none", reason="a BLAS library is in use")
 def test_without_a_library_none_is_loaded(report):
     c = config()
-    assert (c["blas_library"], c["blas_config"]) == ("", "")
+    assert (c["blas_library"], c["blas_config"], c["blas_products"]) == ("", "", "none")
     assert loaded_libraries() == set()
     assert "none (built-in kernels)" in report
     if c["blas_built"] == "openblas":

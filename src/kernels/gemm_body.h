@@ -322,7 +322,7 @@ static __attribute__((noinline)) void NAME(packed_columns)(isize m, isize k, con
 /* Whether copying both factors pays: they are read often enough, and do not fit the second cache. */
 INLINE bool NAME(is_large)(isize m, isize n, isize k)
 {
-    return IS_FLOAT && m >= 192 && n >= 192 && (double)m * (double)n * (double)k * sizeof(T) > GEMM_PACKS;
+    return PACKS && IS_FLOAT && m >= 192 && n >= 192 && (double)m * (double)n * (double)k * sizeof(T) > GEMM_PACKS;
 }
 
 /* Elements of each factor that are packed at a time. Of b, a single panel if it is needed once only. */
