@@ -268,6 +268,7 @@ cdef extern from *:
     bint unlikely(bint)
     int PyFloat_CheckExact(object)
     int PyLong_CheckExact(object)
+    long long PyLong_AsLongLongAndOverflow(object, int *) except? -1
     unsigned long PyThread_get_thread_ident()
     bint PyObject_TypeCheck(object, type)
     dict PyObject_GenericGetDict(object, void *)

@@ -273,10 +273,19 @@ cdef inline object operator(int op, Array self, object other, bint reflected):
 
 cdef object mixed_operator(int op, Array self, object other, bint reflected):
     cdef Array x
+    cdef double number
+    cdef int overflow = 0, dtype
     if type(other) is Array:
         x = <Array> other
     elif PyFloat_CheckExact(other) or PyLong_CheckExact(other):
-        x = scalar(other, scalar_dtype(other, self.t.dtype), name_of(op) if PyLong_CheckExact(other) else None)
+        number = PyFloat_AS_DOUBLE(other) if PyFloat_CheckExact(other) else PyLong_AsLongLongAndOverflow(other, &overflow)
+        if takes_number(op, self) and not overflow:
+            return with_number(op, self, number, reflected)
+        dtype = scalar_dtype(other, self.t.dtype)
+        if dtype >= FLOAT32 and not overflow:
+            x = float_scalar(number, dtype)
+        else:
+            x = scalar(other, dtype, name_of(op) if overflow else None)
         if x.t.dtype == FLOAT32 and self.t.dtype == INT64:
             self = cast(self, FLOAT32)  # ints and a Python float: the default dtype
     elif is_operand(other):
@@ -286,6 +295,30 @@ cdef object mixed_operator(int op, Array self, object other, bint reflected):
     if op == OP_power:
         return power_of(x, self) if reflected else power_of(self, x)
     return pointwise(op, x, self, None) if reflected else pointwise(op, self, x, None)
+
+
+cdef inline bint takes_number(int op, Array x) noexcept:
+    """Whether with_number() serves: x is small, of floats, and nothing is to be recorded."""
+    return (x.t.size <= 64 and x.t.dtype >= FLOAT32 and x.t.contiguous and op != OP_power and not watching
+            and (pointwise_ops[op].kind != KIND_FLOAT or not (recording and x.tracks)))
+
+
+cdef Array with_number(int op, Array x, double number, bint reflected):
+    """An operator on an array and a number that need not become an array."""
+    cdef double numbers[64]
+    cdef char *args[3]
+    cdef isize i
+    cdef Tensor *t = tensor_like(x.t) if pointwise_ops[op].kind == KIND_FLOAT else tensor_new(BOOL, x.t.ndim, x.t.shape)
+    cdef Array out = wrap(t)
+    for i in range(t.size):
+        if x.t.dtype == FLOAT64:
+            numbers[i] = number
+        else:
+            (<float *> numbers)[i] = <float> number
+    args[reflected], args[not reflected], args[2] = x.t.data, <char *> numbers, t.data
+    if t.size:
+        kernels.forward[op][x.t.dtype](t.size, args)
+    return out
 
 
 cdef object bool_operator(int op, Array self, object other):

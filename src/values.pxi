@@ -142,33 +142,37 @@ cdef int scalar_dtype(value, int dtype) except -1:
     return default_dtype
 
 
-cdef Array scalar(value, int dtype, str op="array"):
-    """An array without axes."""
+cdef Array float_scalar(double number, int dtype):
+    """An array of floats without axes."""
     cdef Array a = wrap(tensor_new(dtype, 0, NULL))
-    cdef double number
-    if PyFloat_CheckExact(value) and dtype >= FLOAT32:
-        number = PyFloat_AS_DOUBLE(value)
-    elif dtype == BOOL:
-        (<uint8_t *> a.t.data)[0] = bool(value)
-        return a
-    else:
-        try:
-            if dtype == INT64:
-                (<int64_t *> a.t.data)[0] = int(value)
-                return a
-            number = value
-        except OverflowError:
-            shown = value if not isinstance(value, int) or value.bit_length() < 128 else f"an int of {value.bit_length()} bits"
-            raise OverflowError(f"{op}: {shown} does not fit {DTYPES[dtype]}") from None
-        except ValueError:
-            raise ValueError(f"{op}: {value} does not fit {DTYPES[dtype]}") from None
-        except TypeError:
-            raise TypeError(f"{op}: expected a number, got {type(value).__name__}") from None
     if dtype == FLOAT64:
         (<double *> a.t.data)[0] = number
     else:
         (<float *> a.t.data)[0] = <float> number
     return a
+
+
+cdef Array scalar(value, int dtype, str op="array"):
+    """An array without axes."""
+    cdef Array a
+    if PyFloat_CheckExact(value) and dtype >= FLOAT32:
+        return float_scalar(PyFloat_AS_DOUBLE(value), dtype)
+    try:
+        if dtype >= FLOAT32:
+            return float_scalar(value, dtype)
+        a = wrap(tensor_new(dtype, 0, NULL))
+        if dtype == BOOL:
+            (<uint8_t *> a.t.data)[0] = bool(value)
+        else:
+            (<int64_t *> a.t.data)[0] = int(value)
+        return a
+    except OverflowError:
+        shown = value if not isinstance(value, int) or value.bit_length() < 128 else f"an int of {value.bit_length()} bits"
+        raise OverflowError(f"{op}: {shown} does not fit {DTYPES[dtype]}") from None
+    except ValueError:
+        raise ValueError(f"{op}: {value} does not fit {DTYPES[dtype]}") from None
+    except TypeError:
+        raise TypeError(f"{op}: expected a number, got {type(value).__name__}") from None
 
 
 def set_default_dtype(dtype):

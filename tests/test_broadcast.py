@@ -4,6 +4,7 @@ All values are powers of two, so that every product, quotient and sum of a few i
 equality. The gradients of the reference come from NumPy's formulas and are summed back along the broadcast axes.
 """
 
+import math
 import operator
 
 import numpy as np
@@ -126,6 +127,27 @@ def test_numbers_and_arrays(size, dtype):
             assert_equal(a > b, np.asarray(first > second))
             assert_equal(corgi.where(a > 0, a, b), np.where(first > 0, first, second))
             assert_equal(corgi.where(b > 0, b, a), np.where(second > 0, second, first))
+
+
+@pytest.mark.parametrize("size", [0, 1, 10, 64, 65])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_operators_with_python_numbers(size, dtype):
+    operators = [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow]
+    operators += [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
+    x = np.abs(POOL[: 2 * size]).astype(dtype)
+    with np.errstate(all="ignore"):
+        for values in (x[:size], x[::2], x[:size].reshape(1, -1, 1)):
+            a = corgi.array(values)
+            for number in (2, -1, 0, 2**53 + 1, 2**80, 0.1, 1e300, -0.0, math.inf, math.nan):
+                for apply in operators:
+                    # The number takes the dtype first, as in NumPy from 2.0 on, but silently where that is infinity.
+                    expected = apply(values, np.asarray(float(number)).astype(dtype))
+                    for operand in (a, a.copy().tracked()):
+                        np.testing.assert_allclose(apply(operand, number), expected, rtol=1e-6, strict=True)
+                    expected = apply(np.asarray(float(number)).astype(dtype), values)
+                    np.testing.assert_allclose(apply(number, a), expected, rtol=1e-6, strict=True)
+    with pytest.raises(OverflowError, match=r"^add: an int of 2001 bits does not fit float"):
+        corgi.array(x).tracked() + 2**2000
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
