@@ -7,6 +7,10 @@ import numpy as np
 from numbers import Integral, Number, Real
 
 cdef object DTYPES = (np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float32), np.dtype(np.float64))
+cdef dict DTYPE_CODES = {float: FLOAT64, int: INT64, bool: BOOL}
+for code, dtype in enumerate(DTYPES):
+    DTYPE_CODES[dtype] = DTYPE_CODES[dtype.name] = DTYPE_CODES[dtype.type] = code
+del code, dtype
 cdef int default_dtype = FLOAT64
 
 

@@ -20,6 +20,9 @@ cdef bint holds_array(values):
 cdef Array from_numpy(values):
     """A copy of a NumPy array in the nearest dtype that corgi has."""
     cdef int code
+    cdef Array same = of_same_dtype(values)
+    if same is not None:
+        return same
     kind = values.dtype.kind
     if kind == "b":
         code = BOOL
@@ -43,6 +46,23 @@ cdef Array from_numpy(values):
     PyObject_GetBuffer(values, &view, PyBUF_C_CONTIGUOUS)
     memcpy(out.t.data, view.buf, out.t.size * itemsize(code))
     PyBuffer_Release(&view)
+    return out
+
+
+cdef Array of_same_dtype(values):
+    """A copy of a contiguous NumPy array of a dtype that corgi has; None for others."""
+    cdef Py_buffer view
+    cdef Array out = None
+    code = DTYPE_CODES.get(values.dtype)
+    if code is None:
+        return None
+    PyObject_GetBuffer(values, &view, PyBUF_STRIDES)
+    try:
+        if view.ndim <= MAX_NDIM and PyBuffer_IsContiguous(&view, b"C"):
+            out = wrap(tensor_new(code, view.ndim, view.shape))
+            memcpy(out.t.data, view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
     return out
 
 
@@ -152,7 +172,29 @@ cdef Tensor *new_shape(shape, int dtype, str op) except NULL:
     return t
 
 
+cdef int usual_shape(shape, isize *sizes) except -2:
+    """An int, or a tuple or list of ints, none of them large: how many there are; -1 for everything else."""
+    cdef int ndim = 0, overflow = 0
+    cdef double elements = 1
+    if PyLong_CheckExact(shape):
+        shape = (shape,)
+    if not (type(shape) is tuple or type(shape) is list) or len(shape) > MAX_NDIM:
+        return -1
+    for size in shape:
+        if not PyLong_CheckExact(size):
+            return -1
+        sizes[ndim] = PyLong_AsLongLongAndOverflow(size, &overflow)
+        elements *= sizes[ndim] if sizes[ndim] > 1 else 1
+        if overflow or elements > 1e15:
+            return -1
+        ndim += 1
+    return ndim
+
+
 cdef int parse_shape(shape, isize *sizes, str op) except -1:
+    cdef int ndim = usual_shape(shape, sizes)
+    if ndim >= 0:
+        return ndim
     if isinstance(shape, Integral) or type(shape) is Array and (<Array> shape).t.ndim == 0:
         shape = (shape,)
     if isinstance(shape, (str, bytes, dict, set)):

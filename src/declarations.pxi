@@ -268,6 +268,9 @@ cdef extern from *:
     bint unlikely(bint)
     int PyFloat_CheckExact(object)
     int PyLong_CheckExact(object)
+    int PySlice_Unpack(object, isize *, isize *, isize *) except -1
+    isize PySlice_AdjustIndices(isize, isize *, isize *, isize)
+    bint PyBuffer_IsContiguous(Py_buffer *, char)
     long long PyLong_AsLongLongAndOverflow(object, int *) except? -1
     unsigned long PyThread_get_thread_ident()
     bint PyObject_TypeCheck(object, type)

@@ -41,12 +41,12 @@ cdef Tensor *basic_view(Tensor *source, tuple index) except NULL:
             size = source.shape[axis]
             if type(item) is slice:
                 try:
-                    start, stop, step = item.indices(size)
+                    PySlice_Unpack(item, &start, &stop, &step)
                 except TypeError:
                     raise TypeError(f"index: expected ints in a slice, got {item}") from None
                 except ValueError as error:
                     raise ValueError(f"index: {error}, in {item}") from None
-                t.shape[to] = len(range(start, stop, step))
+                t.shape[to] = PySlice_AdjustIndices(size, &start, &stop, step)
                 t.strides[to] = source.strides[axis] * step
                 if t.shape[to]:
                     t.data += start * source.strides[axis] * itemsize(source.dtype)

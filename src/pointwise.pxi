@@ -258,11 +258,11 @@ cdef dict helper_meanings():
 
 # ---- operators and functions
 
-cdef Array operand_like(object value, Array like, str op):
+cdef Array operand_like(object value, Array like, const char *op):
     """The other side of an operator: a Python number takes the array's dtype if its kind allows."""
     if PyFloat_CheckExact(value) or PyLong_CheckExact(value) or PyBool_Check(value):
         return scalar(value, scalar_dtype(value, like.t.dtype))
-    return as_operand(value, op)
+    return as_operand(value, op.decode())
 
 
 cdef inline object operator(int op, Array self, object other, bint reflected):
@@ -289,7 +289,7 @@ cdef object mixed_operator(int op, Array self, object other, bint reflected):
         if x.t.dtype == FLOAT32 and self.t.dtype == INT64:
             self = cast(self, FLOAT32)  # ints and a Python float: the default dtype
     elif is_operand(other):
-        x = operand_like(other, self, name_of(op))
+        x = operand_like(other, self, pointwise_ops[op].name)
     else:
         return NotImplemented
     if op == OP_power:
@@ -376,7 +376,7 @@ cdef Array call_row(int op, tuple values):
         elif like is None:
             arrays[i] = as_operand(value, name_of(op))
         else:
-            arrays[i] = operand_like(value, like, name_of(op))
+            arrays[i] = operand_like(value, like, pointwise_ops[op].name)
     if op == OP_power:
         return power_of(arrays[0], arrays[1])
     return pointwise(op, arrays[0], arrays[1], arrays[2])
@@ -399,6 +399,9 @@ cdef object call_unary(int op, object value):
 
 
 cdef object call_many(int op, PyObject **values, isize n):
+    if (n == 2 and pointwise_ops[op].n_inputs == 2 and type(<object> values[0]) is Array and type(<object> values[1]) is Array
+            and op != OP_power):
+        return pointwise(op, <Array> values[0], <Array> values[1], None)
     return call_row(op, tuple([<object> values[i] for i in range(n)]))
 
 
@@ -456,17 +459,17 @@ def where(condition, a, b):
     cdef Array x0, x1
     if type(a) is not Array and type(b) is Array:
         x1 = <Array> b
-        x0 = operand_like(a, x1, "where")
+        x0 = operand_like(a, x1, b"where")
     else:
         x0 = as_operand(a, "where")
-        x1 = operand_like(b, x0, "where") if type(a) is Array else as_operand(b, "where")
+        x1 = operand_like(b, x0, b"where") if type(a) is Array else as_operand(b, "where")
     cdef int dtype = promoted(x0.t.dtype, x1.t.dtype)
     if PyFloat_CheckExact(a) and x1.t.dtype < FLOAT32 or PyFloat_CheckExact(b) and x0.t.dtype < FLOAT32:
         dtype = default_dtype  # ints and a Python float
     x0, x1 = cast(x0, dtype), cast(x1, dtype)
     cdef const Tensor *operands[3]
     operands[0], operands[1], operands[2] = c.t, x0.t, x1.t
-    cdef Tensor *t = broadcast_result("where", 3, operands, dtype)
+    cdef Tensor *t = broadcast_result(b"where", 3, operands, dtype)
     cdef Array out = wrap(t)
     if t.size >= APPLY_LONG:  # other threads may run meanwhile and give these handles new values
         c, x0, x1 = alias(c), alias(x0), alias(x1)

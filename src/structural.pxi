@@ -18,8 +18,8 @@ cdef int axis_of(axis, int ndim, str op) except -1:
 cdef list axes_of(axes, int ndim, str op):
     """Axes, given as None (all), an int or a sequence, as different numbers from 0."""
     if axes is None:
-        return list(range(ndim))
-    if isinstance(axes, Integral):
+        return [i for i in range(ndim)]
+    if type(axes) is not tuple and type(axes) is not list and isinstance(axes, Integral):
         axes = (axes,)
     try:
         found = [axis_of(axis, ndim, op) for axis in axes]
@@ -32,7 +32,8 @@ cdef list axes_of(axes, int ndim, str op):
 
 cdef list operand_list(arrays, str op):
     """A non-empty list of Arrays, brought to one dtype."""
-    if type(arrays) is Array and (<Array> arrays).t.ndim == 0 or isinstance(arrays, Number):
+    if (type(arrays) is Array and (<Array> arrays).t.ndim == 0
+            or type(arrays) is not list and type(arrays) is not tuple and isinstance(arrays, Number)):
         raise TypeError(f"{op}: expected a sequence of arrays, got {type(arrays).__name__}")
     try:
         values = list(arrays)
@@ -183,7 +184,7 @@ def transpose(a, axes=None):
     """
     cdef Array x = as_operand(a, "transpose")
     if axes is None:
-        return permuted(x, list(range(x.t.ndim - 1, -1, -1)))
+        return permuted(x, [x.t.ndim - 1 - i for i in range(x.t.ndim)])
     order = axes_of(axes, x.t.ndim, "transpose")
     if len(order) != x.t.ndim:
         raise ValueError(f"transpose: expected {x.t.ndim} axes, one for each axis of shape {x.shape}, got {len(order)}")

@@ -57,6 +57,10 @@ cdef inline bint same_shape(const Tensor *a, const Tensor *b) noexcept:
 
 
 cdef tuple shape_tuple(int ndim, const isize *shape):
+    if ndim == 1:
+        return (shape[0],)
+    if ndim == 2:
+        return shape[0], shape[1]
     return tuple([shape[i] for i in range(ndim)])
 
 
@@ -119,8 +123,9 @@ cdef int dtype_code(dtype) except -1:
     if dtype is None:
         return default_dtype
     try:
-        return DTYPES.index(np.dtype(dtype))
-    except (TypeError, ValueError):
+        code = DTYPE_CODES.get(dtype)
+        return DTYPE_CODES[np.dtype(dtype)] if code is None else code
+    except (TypeError, ValueError, KeyError):
         raise TypeError(f"dtype: expected float64, float32, int64 or bool, got {dtype!r}") from None
 
 
