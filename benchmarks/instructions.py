@@ -30,10 +30,10 @@ import tempfile
 PYTHON = (3, 11)
 HEADROOM = 1.05  # a compiler's or a BLAS's next version may count a little more
 LIMITS = {  # instructions without head-room: (corgi, all)
-    "a + b": (286, 578),
-    "tracked a + b": (491, 780),
-    "an op of a chain, forward and backward": (1274, 1910),
-    "training step of 2-16-2, batch 32": (33037, 56160),
+    "a + b": (273, 576),
+    "tracked a + b": (478, 777),
+    "an op of a chain, forward and backward": (1235, 1915),
+    "training step of 2-16-2, batch 32": (33018, 55440),
 }
 FEW, MANY = 100, 600  # repetitions
 
