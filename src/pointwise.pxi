@@ -297,15 +297,18 @@ cdef object mixed_operator(int op, Array self, object other, bint reflected):
     return pointwise(op, x, self, None) if reflected else pointwise(op, self, x, None)
 
 
+cdef enum:
+    FEW = 64  # elements
+
 cdef inline bint takes_number(int op, Array x) noexcept:
     """Whether with_number() serves: x is small, of floats, and nothing is to be recorded."""
-    return (x.t.size <= 64 and x.t.dtype >= FLOAT32 and x.t.contiguous and op != OP_power and not watching
+    return (x.t.size <= FEW and x.t.dtype >= FLOAT32 and x.t.contiguous and op != OP_power and not watching
             and (pointwise_ops[op].kind != KIND_FLOAT or not (recording and x.tracks)))
 
 
 cdef Array with_number(int op, Array x, double number, bint reflected):
     """An operator on an array and a number that need not become an array."""
-    cdef double numbers[64]
+    cdef double numbers[FEW]
     cdef char *args[3]
     cdef isize i
     cdef Tensor *t = tensor_like(x.t) if pointwise_ops[op].kind == KIND_FLOAT else tensor_new(BOOL, x.t.ndim, x.t.shape)
