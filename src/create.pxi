@@ -2,9 +2,9 @@
 #
 # Above: users.  Below: array.pxi.  NumPy stands at this edge only: it reads nested lists and foreign dtypes.
 
-import math
 import sys
-from builtins import max as builtin_max
+
+cdef double MOST_ELEMENTS = sys.maxsize / 16
 
 
 cdef bint holds_array(values):
@@ -19,51 +19,37 @@ cdef bint holds_array(values):
 
 cdef Array from_numpy(values):
     """A copy of a NumPy array in the nearest dtype that corgi has."""
-    cdef int code
-    cdef Array same = of_same_dtype(values)
-    if same is not None:
-        return same
-    kind = values.dtype.kind
-    if kind == "b":
-        code = BOOL
-    elif kind in "iu":
-        code = INT64
-        if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
-            raise ValueError("array: uint64 values above 2**63 - 1 do not fit int64; convert them to float64 first")
-    elif kind == "f":
-        code = FLOAT32 if values.dtype.itemsize <= 4 else FLOAT64
-    else:
-        raise TypeError(f"array: expected numbers, got {values.dtype} values ({type(values).__name__}); "
-                        "float, integer and bool values can be converted")
-    if values.ndim > MAX_NDIM:
-        raise ValueError(f"array: expected at most {MAX_NDIM} axes, got {values.ndim}")
-    values = np.ascontiguousarray(values, DTYPES[code]).reshape(values.shape)
     cdef Py_buffer view
-    cdef isize shape[8]
-    for i in range(values.ndim):
-        shape[i] = values.shape[i]
-    cdef Array out = wrap(tensor_new(code, values.ndim, shape))
-    PyObject_GetBuffer(values, &view, PyBUF_C_CONTIGUOUS)
-    memcpy(out.t.data, view.buf, out.t.size * itemsize(code))
-    PyBuffer_Release(&view)
-    return out
-
-
-cdef Array of_same_dtype(values):
-    """A copy of a contiguous NumPy array of a dtype that corgi has; None for others."""
-    cdef Py_buffer view
-    cdef Array out = None
+    cdef Array out
     code = DTYPE_CODES.get(values.dtype)
     if code is None:
-        return None
+        return from_numpy(values.astype(nearest_dtype(values), order="C"))
     PyObject_GetBuffer(values, &view, PyBUF_STRIDES)
     try:
-        if view.ndim <= MAX_NDIM and PyBuffer_IsContiguous(&view, b"C"):
+        if view.ndim > MAX_NDIM:
+            raise ValueError(f"array: expected at most {MAX_NDIM} axes, got {view.ndim}")
+        if PyBuffer_IsContiguous(&view, b"C"):
             out = wrap(tensor_new(code, view.ndim, view.shape))
             memcpy(out.t.data, view.buf, view.len)
+            return out
     finally:
         PyBuffer_Release(&view)
-    return out
+    return from_numpy(np.ascontiguousarray(values))
+
+
+cdef object nearest_dtype(values):
+    """Corgi's dtype for the values of a NumPy array of another dtype."""
+    kind = values.dtype.kind
+    if kind == "b":
+        return DTYPES[BOOL]
+    if kind in "iu":
+        if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
+            raise ValueError("array: uint64 values above 2**63 - 1 do not fit int64; convert them to float64 first")
+        return DTYPES[INT64]
+    if kind == "f":
+        return DTYPES[FLOAT32 if values.dtype.itemsize <= 4 else FLOAT64]
+    raise TypeError(f"array: expected numbers, got {values.dtype} values ({type(values).__name__}); "
+                    "float, integer and bool values can be converted")
 
 
 cdef Array row_of_floats(list values):
@@ -172,46 +158,29 @@ cdef Tensor *new_shape(shape, int dtype, str op) except NULL:
     return t
 
 
-cdef int usual_shape(shape, isize *sizes) except -2:
-    """An int, or a tuple or list of ints, none of them large: how many there are; -1 for everything else."""
-    cdef int ndim = 0, overflow = 0
-    cdef double elements = 1
-    if PyLong_CheckExact(shape):
-        shape = (shape,)
-    if not (type(shape) is tuple or type(shape) is list) or len(shape) > MAX_NDIM:
-        return -1
-    for size in shape:
-        if not PyLong_CheckExact(size):
-            return -1
-        sizes[ndim] = PyLong_AsLongLongAndOverflow(size, &overflow)
-        elements *= sizes[ndim] if sizes[ndim] > 1 else 1
-        if overflow or elements > 1e15:
-            return -1
-        ndim += 1
-    return ndim
-
-
 cdef int parse_shape(shape, isize *sizes, str op) except -1:
-    cdef int ndim = usual_shape(shape, sizes)
-    if ndim >= 0:
-        return ndim
-    if isinstance(shape, Integral) or type(shape) is Array and (<Array> shape).t.ndim == 0:
-        shape = (shape,)
-    if isinstance(shape, (str, bytes, dict, set)):
-        raise TypeError(f"{op}: expected a shape, an int or a sequence of ints, got {shape!r}")
+    """Sizes from an int or a sequence of ints; returns how many there are. Below 0 they are the caller's concern."""
+    cdef double elements = 1
+    cdef int i, overflow = 0
+    if type(shape) is not tuple and type(shape) is not list:
+        if PyLong_CheckExact(shape) or isinstance(shape, Integral) or type(shape) is Array and (<Array> shape).t.ndim == 0:
+            shape = (shape,)
+        elif isinstance(shape, (str, bytes, dict, set)):
+            raise TypeError(f"{op}: expected a shape, an int or a sequence of ints, got {shape!r}")
+    cdef list values
     try:
-        values = [int(size.__index__()) for size in shape]
+        values = [size if PyLong_CheckExact(size) else int(size.__index__()) for size in shape]
     except (TypeError, AttributeError):
         raise TypeError(f"{op}: expected a shape, an int or a sequence of ints, got {shape!r}") from None
     if len(values) > MAX_NDIM:
         raise ValueError(f"{op}: expected at most {MAX_NDIM} axes, got {len(values)}")
-    for i, size in enumerate(values):
-        try:
-            sizes[i] = size
-        except OverflowError:
-            raise ValueError(f"{op}: size {size} is too large") from None
+    for i in range(len(values)):
+        sizes[i] = PyLong_AsLongLongAndOverflow(values[i], &overflow)
+        if overflow:
+            raise ValueError(f"{op}: size {values[i]} is too large")
+        elements *= sizes[i] if sizes[i] > 1 else 1
     # Products of sizes must not overflow, also where another size is 0.
-    if math.prod([builtin_max(size, 1) for size in values]) > sys.maxsize // 16:
+    if elements >= MOST_ELEMENTS:
         raise ValueError(f"{op}: shape {tuple(values)} is too large")
     return len(values)
 

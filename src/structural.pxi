@@ -3,6 +3,8 @@
 # Above: users, and the vjps of other ops.  Below: array.pxi and graph.pxi.  Each op's vjp calls other ops, so recording on or off
 # is the only difference between first and higher order.
 
+from builtins import max as builtin_max
+
 
 # ---- arguments
 
