@@ -22,7 +22,7 @@ __all__: list[str] = []
 _REWORDED = (ValueError, TypeError, IndexError)
 
 
-def locate(error: BaseException, item: str = "", function: Any = None) -> None:
+def locate(error: BaseException, layer: Any, item: str = "", function: Any = None) -> None:
     """Say in an error which layer it comes from and which of the user's lines it passed through last. The first call counts.
 
     ValueError, TypeError and IndexError say so in their message, all others in a note. A layer that is not inside another is
@@ -31,16 +31,20 @@ def locate(error: BaseException, item: str = "", function: Any = None) -> None:
     Parameters
     ----------
     error : Exception
-        That is being handled, in a layer's method.
+        That is being handled, in a method of the layer.
+    layer : Layer
     item : str, optional
-        Name of the function, within the innermost layer, that has raised it.
+        Name of the function, within the layer, that has raised it.
     function : callable, optional
         That function.
     """
     if "layer_path" in vars(error):
         return
     frame = sys._getframe(1)
-    path = path_of(running_layers(frame), item, function)
+    layers = running_layers(frame)
+    if not layers or layers[-1] is not layer:  # compiled methods have no frames
+        layers.append(layer)
+    path = path_of(layers, item, function)
     vars(error)["layer_path"] = path
     line = _line_of_error(error.__traceback__, frame)
     message = error.args[0] if len(error.args) == 1 and isinstance(error.args[0], str) else None

@@ -92,7 +92,7 @@ class Model(Sequential):
             What a layer raises. ValueError, TypeError and IndexError name the layer, and the line of the program that called
             it, in the message, others in a note.
         """
-        output = Sequential.forward(self, x)  # super() would take as long as an addition
+        output = self._through(x)
         if self.cost is not None:  # else no backward can come, and the output would keep the graph alive
             self._output = output
         return output
@@ -126,19 +126,20 @@ class Model(Sequential):
         try:
             loss = self.cost(self._output, target)
         except Exception as error:
-            locate(error, "cost", self.cost)
+            locate(error, self, "cost", self.cost)
             raise
         if type(loss) is not Array:
             raise TypeError(f"Model.backward: expected an Array from the cost, got {type(loss).__name__}")
-        if loss.size != 1:
-            raise ValueError(f"Model.backward: expected one number from the cost, got shape {loss.shape}")
+        try:
+            value: float = loss.item()
+        except ValueError:
+            raise ValueError(f"Model.backward: expected one number from the cost, got shape {loss.shape}") from None
         if not loss.is_tracked:
             raise ValueError(
                 "Model.backward: expected a tracked loss, got an untracked one; was forward run in no_tracking()?"
             )
         loss.backward()
         self._output = None
-        value: float = loss.item()
         return value
 
     def update(self, closure: Callable[[], Any] | None = None) -> None:

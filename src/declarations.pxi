@@ -1,7 +1,7 @@
 # What the extension needs of C: the kernels, tensors, BLAS, threads, and a few pieces of the Python C API.
 
 cimport cython
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyTypeObject, Py_TYPE
 from cpython.ref cimport Py_INCREF, Py_DECREF, Py_XDECREF
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyBUF_C_CONTIGUOUS
 from cpython.buffer cimport PyBUF_F_CONTIGUOUS, PyBUF_ANY_CONTIGUOUS

@@ -1,7 +1,7 @@
 """The base class of layers: finds what a layer holds wherever it keeps it, saves and loads the values.
 
-Above: every layer and `Model`.  Below: Array; `find`, the walk over the attributes of layers; location.py, which says in
-errors where they come from.
+Above: every layer and `Model`.  Below: Array; `LayerBase`, which calls layers, says in errors where they come from (with
+location.py), and walks over their attributes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from corgi._core import Array, array, assign, find, find_places
-from corgi.location import locate
+from corgi._core import Array, LayerBase, array, assign, find_places
 
 if TYPE_CHECKING:
     from typing import Self
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from corgi._typing import ArrayLike, Pair
 
 
-class Layer:
+class Layer(LayerBase):
     """A computation with parameters. Subclasses assign arrays and layers to attributes and define `forward`.
 
     Parameters are the tracked arrays in the attributes of a layer, and those of layers in its attributes, also inside
@@ -68,30 +67,6 @@ class Layer:
         """
         raise NotImplementedError(f"{type(self).__name__}: expected the layer to define forward(self, x)")
 
-    def __call__(self, x: Any, *more: Any, **options: Any) -> Array:
-        try:
-            if more or options:
-                return self.forward(x, *more, **options)
-            return self.forward(x)
-        except Exception as error:
-            locate(error)
-            raise
-
-    def parameters(self) -> list[Array]:
-        """The parameters, each once, in the order of the attributes.
-
-        Returns
-        -------
-        list of Arrays
-
-        Examples
-        --------
-        >>> import corgi
-        >>> [p.shape for p in corgi.layer.Dense(2, 3).parameters()]
-        [(3, 2), (3,)]
-        """
-        return find(self, Layer, "parameters")
-
     def named_parameters(self) -> dict[str, Array]:
         """The parameters by name: attributes, positions and keys, joined by dots.
 
@@ -130,8 +105,8 @@ class Layer:
         return {"": self} | self._named("layers")
 
     def _named(self, wanted: str) -> dict[str, Any]:
-        """What `find` finds, by name."""
-        found, places = find_places(self, Layer, wanted)
+        """What `find_places` finds, by name."""
+        found, places = find_places(self, wanted)
         named: dict[str, Any] = {}
         for value, place in zip(found, places, strict=True):
             name = _name(place)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 from corgi._core import Array, array, reshape
 from corgi.layer.base import Layer, size
-from corgi.location import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,16 +74,7 @@ class Sequential(Layer):
             What a layer raises. ValueError, TypeError and IndexError name the layer, and the line of the program that called
             it, in the message, others in a note.
         """
-        position = 0
-        output: Array = x
-        try:
-            for layer in self.layers:
-                output = layer(output)
-                position += 1
-        except Exception as error:
-            locate(error, f"layers.{position}", self.layers[position])
-            raise
-        return output
+        return self._through(x)
 
     def __len__(self) -> int:
         return len(self.layers)

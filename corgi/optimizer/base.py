@@ -74,7 +74,8 @@ class Optimizer:
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         optimizer = super().__new__(cls)
-        optimizer.__dict__ = {}  # Python 3.11 and 3.12 are slow with attributes in shared tables after a look at __dict__
+        # A table of its own: Python 3.11 and 3.12 are slow with attributes in shared ones after a look at __dict__.
+        optimizer.__dict__ = {"_has_more": cls.update is not Optimizer.update}  # than the rules, for a step
         return optimizer
 
     def __init__(
@@ -105,6 +106,7 @@ class Optimizer:
             got = f"the class {schedule.__name__}; call it" if isinstance(schedule, type) else type(schedule).__name__
             raise TypeError(f"{type(self).__name__}: expected a schedule such as schedule.Cosine(1000), got {got}")
         self._schedule = schedule
+        self._has_more |= schedule is not None
 
     def step(self, parameters: Iterable[Array]) -> None:
         """Update parameters and clear their gradients; those without a gradient are left alone.
@@ -124,6 +126,13 @@ class Optimizer:
         """
         if type(parameters) is not list:
             parameters = listed(parameters, f"{type(self).__name__}.step")
+        if self._has_more:
+            self._step_with_more(parameters)
+        else:
+            optimizer_step(parameters, self._rules or self._make_rules(), self.state, self.factor)
+        self.steps += 1
+
+    def _step_with_more(self, parameters: list[Array]) -> None:
         if self._schedule is not None:
             self.factor = self._schedule(self.steps)
         if self.clip_value is not None:
@@ -135,7 +144,6 @@ class Optimizer:
         else:
             for parameter in listed(parameters, f"{type(self).__name__}.step"):
                 self.update(parameter)
-        self.steps += 1
 
     def update(self, parameter: Array) -> None:
         """Update one parameter and clear its gradient; without a gradient, do nothing.
