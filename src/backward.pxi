@@ -66,11 +66,10 @@ cdef int send(Walk *w, Node *n, int i, Array g) except -1:
     return 0
 
 
-cdef inline bint is_private(PyObject *sum_so_far) noexcept:
-    """Whether only its slot knows an array, so that it may be added to in place."""
-    cdef Array total = <Array> sum_so_far
-    # `total` is one reference, the slot another.
-    return Py_REFCNT(total) == 2 and total.node == NULL and total.t.refs == 1 and total.t.owner == NULL and total.t.contiguous
+cdef inline bint is_private(PyObject *cotangent) noexcept:
+    """Whether one reference is all that knows an array, that of a slot or of the walk: it may be written to in place."""
+    cdef Array g = <Array> cotangent  # another reference
+    return Py_REFCNT(g) == 2 and g.node == NULL and g.t.refs == 1 and g.t.owner == NULL and g.t.contiguous
 
 
 cdef inline Tensor *private_sum(Walk *w, Node *p, const Tensor *like):

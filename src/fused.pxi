@@ -307,13 +307,15 @@ cdef int dense_vjp(Walk *w, Node *n, Array g) except -1:
     cdef int dtype = n.dtype
     cdef isize inputs = n.saved[1].shape[1], outputs = n.saved[1].shape[0]
     cdef isize rows = n.saved[0].size // inputs if inputs else g.t.size // outputs if outputs else 0
+    cdef bint may_overwrite = not watching and is_private(<PyObject *> g)
     cdef Array cotangent = wrap(contiguous(g.t)), dz = cotangent, db = None, dx = None, df = None, x, f
     cdef bint wants_bias = n.inputs[2] != NULL and wants(w, n, 2)
     cdef Operand weight
     if wants_bias:
         db = wrap(tensor_new(dtype, 1, &outputs))
     if n.param:
-        dz = wrap(tensor_like(cotangent.t))
+        if not may_overwrite:
+            dz = wrap(tensor_like(cotangent.t))
         kernels.bias_act_vjp[dtype](cotangent.t.data, n.saved[SAVED_OUTPUT].data, dz.t.data,
                                     NULL if db is None else db.t.data, rows, outputs, n.param)
     elif wants_bias:

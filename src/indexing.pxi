@@ -99,7 +99,7 @@ cdef Array getitem(Array x, object index):
         out = row_view(x, position_of(index))
         n = record(out, x, getitem_vjp, b"getitem")
         if n != NULL:
-            set_context(n, (index,))
+            set_context(n, index)
         return out
     cdef tuple items = index if type(index) is tuple else (index,)
     cdef bint ellipsis = False
@@ -126,8 +126,9 @@ cdef Array getitem(Array x, object index):
 
 
 cdef int getitem_vjp(Walk *w, Node *n, Array g) except -1:
+    cdef object index = <object> n.context
     if wants(w, n, 0):
-        send(w, n, 0, placed(g, shape_tuple(n.inputs[0].ndim, n.inputs[0].shape), <tuple> <object> n.context, 0))
+        send(w, n, 0, placed(g, shape_tuple(n.inputs[0].ndim, n.inputs[0].shape), index if type(index) is tuple else (index,), 0))
     return 0
 
 

@@ -151,6 +151,16 @@ cdef inline int run(pointwise_fn kernel, int n, const Tensor **operands, Tensor 
     return 0
 
 
+cdef inline int run_add(pointwise_fn kernel, int n, const Tensor **operands, Tensor *out, bint heavy) except -1:
+    """Add what a kernel makes of operands that the caller holds to out."""
+    if out.size < APPLY_LONG:
+        apply_add(kernel, n, operands, out, heavy)
+    else:
+        with nogil:
+            apply_add(kernel, n, operands, out, heavy)
+    return 0
+
+
 # ---- the graph
 
 cdef int record_pointwise(int op, int n_inputs, Array out, Array x0, Array x1, Array x2) except -1:
@@ -198,10 +208,9 @@ cdef int pointwise_vjp(Walk *w, Node *n, Array g) except -1:
         for k in range(n.n_inputs):
             operands[1 + k] = n.saved[k] if n.saved[k] != NULL else g.t
         operands[1 + n.n_inputs] = n.saved[SAVED_OUTPUT] if n.saved[SAVED_OUTPUT] != NULL else g.t
-        t = private_sum(w, n.inputs[i], g.t) if g.t.size > APPLY_SMALL else NULL
+        t = private_sum(w, n.inputs[i], g.t)
         if t != NULL:
-            with nogil:
-                apply_add(kernels.vjp[n.op][i][n.dtype], n.n_inputs + 2, operands, t, rows[n.op].heavy)
+            run_add(kernels.vjp[n.op][i][n.dtype], n.n_inputs + 2, operands, t, rows[n.op].heavy)
             continue
         t = tensor_like(g.t)
         gradient = wrap(t)

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 _OTHERS = {"state", "steps", "factor", "clip_norm", "clip_value"}
 
 
+class _Clip(Limit):
+    """A limit to gradients: with one, a step has more to do than the rules."""
+
+    if not TYPE_CHECKING:
+
+        def __set__(self, instance, value):
+            super().__set__(instance, value)
+            instance._has_more |= value is not None
+
+
 class Optimizer:
     """Gives parameters new values. Subclasses define `update`.
 
@@ -69,8 +79,8 @@ class Optimizer:
     needs_closure = False
     learning_rate = Setting()
     factor = Number()
-    clip_norm = Limit()
-    clip_value = Limit()
+    clip_norm = _Clip()
+    clip_value = _Clip()
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         optimizer = super().__new__(cls)

@@ -68,12 +68,6 @@ class Limit(Number):
         def __get__(self, instance: object, owner: type | None = None) -> float | None: ...  # type: ignore[override]
         def __set__(self, instance: object, value: float | None) -> None: ...
 
-    else:
-
-        def __set__(self, instance, value):
-            super().__set__(instance, value)
-            instance.__dict__["_has_more"] |= value is not None
-
     def checked(self, value: Any, owner: str) -> Any:
         """The value as the attribute holds it."""
         return None if value is None else super().checked(value, owner)

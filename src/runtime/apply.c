@@ -256,9 +256,27 @@ void apply_broadcast(pointwise_fn kernel, int n_operands, const Tensor *const *o
     if (!apply_few(kernel, n_operands, operands, out)) run_loop(kernel, n_operands, operands, out, heavy, false);
 }
 
+/* apply_few for terms that are added. */
+static bool add_few(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out)
+{
+    _Alignas(64) char terms[TILE * 8];
+    char *args[MAX_OPERANDS + 1];
+    const isize n = out->size;
+    bool same = 0 < n && n <= TILE;
+    for (int k = 0; k < n_operands; k++) {
+        same &= operands[k]->contiguous & (operands[k]->size == n);
+        args[k] = operands[k]->data;
+    }
+    if (!same) return false;
+    args[n_operands] = terms;
+    kernel(n, args);
+    kernels->accumulate[out->dtype](n, terms, out->data);
+    return true;
+}
+
 void apply_add(pointwise_fn kernel, int n_operands, const Tensor *const *operands, Tensor *out, bool heavy)
 {
-    run_loop(kernel, n_operands, operands, out, heavy, true);
+    if (!add_few(kernel, n_operands, operands, out)) run_loop(kernel, n_operands, operands, out, heavy, true);
 }
 
 /* ---- Sums ---- */
