@@ -19,6 +19,7 @@ from corgi._core import (
     sqrt,
     square,
     take,
+    take_along_axis,
     transpose,
     where,
 )
@@ -42,7 +43,6 @@ __all__ = [
     "roll",
     "round",
     "sort",
-    "take_along_axis",
     "tile",
     "trace",
     "tril",
@@ -285,66 +285,6 @@ def sort(a: ArrayLike, axis: SupportsIndex | None = -1) -> Array:
     if not x.is_tracked:
         return array(np.sort(x.numpy(), axis=axis))
     return take_along_axis(x, np.argsort(x.numpy(), axis=axis, kind="stable"), axis)
-
-
-def take_along_axis(a: ArrayLike, indices: ArrayLike, axis: SupportsIndex | None = -1) -> Array:
-    """Elements at positions along an axis, others for each line, such as those that `argsort` and `argmax` find.
-
-    Parameters
-    ----------
-    a : array_like
-    indices : array_like of ints
-        With as many axes as `a`; the others broadcast. Negative ones count from the end.
-    axis : int or None
-        None: of all elements, as one axis.
-
-    Returns
-    -------
-    Array
-        Of the shape of `indices`, but for axes that were broadcast. The gradient goes back to where each element came from.
-
-    Raises
-    ------
-    TypeError
-        If the indices are no integers.
-    IndexError
-        If one is out of range.
-    ValueError
-        If the shapes do not fit.
-
-    Examples
-    --------
-    >>> import corgi
-    >>> scores = corgi.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]])
-    >>> corgi.take_along_axis(scores, [[1], [2]])
-    Array([[0.7],
-           [0.2]], dtype=float64)
-    """
-    x, positions = as_array(a), as_array(indices).numpy()
-    if positions.dtype.kind != "i":
-        raise TypeError(f"take_along_axis: expected indices of integers, got {positions.dtype}")
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis = axis_of("take_along_axis", axis, x.ndim)
-    fits = positions.ndim == x.ndim and all(
-        i == axis or p == n or 1 in (p, n) for i, (p, n) in enumerate(zip(positions.shape, x.shape, strict=True))
-    )
-    if not fits:
-        raise ValueError(
-            f"take_along_axis: expected indices that broadcast with shape {x.shape} but for axis {axis}, "
-            f"got shape {positions.shape}"
-        )
-    size = x.shape[axis]
-    if positions.size and not -size <= positions.min() <= positions.max() < size:
-        raise IndexError(
-            f"take_along_axis: expected indices from {-size} to {size - 1}, got {positions.min()} to {positions.max()}"
-        )
-    if x.ndim == 1:
-        return take(x, positions)
-    places = [np.arange(n).reshape([-1 if i == k else 1 for k in range(x.ndim)]) for i, n in enumerate(x.shape)]
-    places[axis] = positions
-    taken: Array = x[tuple(places)]
-    return taken
 
 
 def flip(a: ArrayLike, axis: Axis = None) -> Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from corgi._core import Array
+from corgi._core import Array, run_layers
 from corgi.layer.container import Sequential, indented, shown
 from corgi.location import locate
 
@@ -92,7 +92,7 @@ class Model(Sequential):
             What a layer raises. ValueError, TypeError and IndexError name the layer, and the line of the program that called
             it, in the message, others in a note.
         """
-        output = self._through(x)
+        output = run_layers(self, x)
         if self.cost is not None:  # else no backward can come, and the output would keep the graph alive
             self._output = output
         return output

@@ -95,6 +95,8 @@ cdef Array row_view(Array x, isize i):
 cdef Array getitem(Array x, object index):
     cdef Array out
     cdef Node *n
+    if type(index) is Array and (<Array> index).t.dtype == INT64 and x.t.ndim:
+        return take_along(x, <Array> index, 0, "index")
     if PyLong_CheckExact(index):
         out = row_view(x, position_of(index))
         n = record(out, x, getitem_vjp, b"getitem")
@@ -154,20 +156,100 @@ cdef int placed_vjp(Walk *w, Node *n, Array g) except -1:
 
 cdef Array gather(Array x, tuple items):
     """Indexing by arrays of ints and bools, alone or among other items, as NumPy defines it."""
-    cdef list numpy_items = []
+    cdef list found = []
     cdef Array index
+    cdef bint ints = len(items) <= x.t.ndim
     for item in items:
         if item is None or item is Ellipsis or type(item) is slice or isinstance(item, (int, np.bool_)):
-            numpy_items.append(item)
+            found.append(item)
+            ints = False
             continue
         index = as_operand(item, "index")
-        if index.t.dtype > INT64 and index.t.size:
-            raise IndexError(f"index: expected ints, slices, None, ... or arrays of ints or bools, got {index.dtype}")
-        numpy_items.append(index.numpy() if index.t.size or index.t.dtype <= INT64 else index.numpy().astype(np.int64))
-    if len(numpy_items) == 1 and isinstance(numpy_items[0], np.ndarray) and numpy_items[0].dtype == np.int64 and x.t.ndim:
-        return take_along(x, from_numpy(numpy_items[0]), 0, "index")
+        if index.t.dtype > INT64:
+            if index.t.size:
+                raise IndexError(f"index: expected ints, slices, None, ... or arrays of ints or bools, got {index.dtype}")
+            index = cast(index, INT64)
+        found.append(index)
+        ints = ints and index.t.dtype == INT64
+    if ints:
+        return take_jointly(x, found)
+    cdef int place = only_array(found)
+    if place >= 0:
+        index, found[place] = found[place], slice(None)
+        return take_along(getitem(x, tuple(found)), index, axes_before(found, place, x.t.ndim), "index")
+    return gather_mixed(x, tuple([i.numpy() if type(i) is Array else i for i in found]))
+
+
+cdef int only_array(list items) except -2:
+    """The place of the one array of ints, with axes, among slices, ... and None; -1 if the items are others."""
+    cdef int i, place = -1
+    for i, item in enumerate(items):
+        if type(item) is Array and (<Array> item).t.dtype == INT64 and (<Array> item).t.ndim and place < 0:
+            place = i
+        elif not (item is None or item is Ellipsis or type(item) is slice):
+            return -1
+    return place
+
+
+cdef int axes_before(list items, int place, int ndim) except -1:
+    """How many axes of the result come from items before a place, where all items are slices, ... and None."""
+    cdef int i, count = 0, named = 0
+    for item in items:
+        named += type(item) is slice
+    for i in range(place):
+        count += ndim - named if items[i] is Ellipsis else 1
+    return count
+
+
+cdef Array take_jointly(Array x, list indices):
+    """x[i, j, ...] for as many arrays of ints, broadcast together, as x has axes, or fewer."""
+    cdef const Tensor *operands[8]
+    cdef isize shape[8]
+    cdef int count = len(indices), rest = x.t.ndim - count, k
+    cdef isize i, size = 1
+    cdef Array index, flat = None, more
+    cdef Tensor *t
+    if count == 1:
+        return take_along(x, <Array> indices[0], 0, "index")
+    for k in range(count):
+        operands[k] = (<Array> indices[k]).t
+        size *= x.t.shape[k]
     try:
-        positions = np.arange(x.t.size).reshape(x.shape)[tuple(numpy_items)]
+        index = wrap(broadcast_result(b"index", count, operands, INT64))
+    except ValueError as error:
+        raise IndexError(str(error)) from None
+    t = index.t
+    for k in range(count):
+        more = <Array> indices[k]
+        if not same_shape(more.t, t):
+            more = broadcasted(more, t.ndim, t.shape, "index")
+        more = checked_positions(more, x.t.shape[k], "index")
+        if flat is None:
+            flat = more
+            continue
+        for i in range(t.size):
+            (<int64_t *> flat.t.data)[i] = (<int64_t *> flat.t.data)[i] * x.t.shape[k] + (<int64_t *> more.t.data)[i]
+    if t.ndim + rest > MAX_NDIM:
+        raise ValueError(f"index: expected at most {MAX_NDIM} axes in the result")
+    memcpy(shape + 1, x.t.shape + count, rest * sizeof(isize))
+    shape[0] = size
+    x = taken(reshaped(x, rest + 1, shape), flat, 0)
+    memcpy(shape, t.shape, t.ndim * sizeof(isize))
+    memcpy(shape + t.ndim, x.t.shape + 1, rest * sizeof(isize))
+    return x if t.ndim == 1 else reshaped(x, t.ndim + rest, shape)
+
+
+cdef Array gather_mixed(Array x, tuple items):
+    """What NumPy picks by its own arrays and other items: it does so from arrays of positions, which take no memory."""
+    cdef int axis
+    mask = items[0]
+    if len(items) == 1 and isinstance(mask, np.ndarray) and mask.ndim and mask.shape == x.shape[:mask.ndim]:
+        return take_along(reshape(x, (mask.size,) + x.shape[mask.ndim:]), from_numpy(np.flatnonzero(mask)), 0, "index")
+    try:
+        positions = np.broadcast_to(0, x.shape)[items]
+        for axis in range(x.t.ndim):
+            places = np.arange(x.t.shape[axis]).reshape((-1,) + (1,) * (x.t.ndim - 1 - axis))
+            positions = positions * x.t.shape[axis] + np.broadcast_to(places, x.shape)[items]
     except IndexError as error:
         raise IndexError(f"index: {error}") from None
     return take_along(reshape(x, (-1,)), from_numpy(np.asarray(positions)), 0, "index")
@@ -202,6 +284,72 @@ def take(a, indices, axis=0):
            [1, 2]], dtype=int64)
     """
     return take_along(as_operand(a, "take"), as_operand(indices, "take"), axis, "take")
+
+
+def take_along_axis(a, indices, axis=-1):
+    """Elements at positions along an axis, others for each line, such as those that `argsort` and `argmax` find.
+
+    Parameters
+    ----------
+    a : array_like
+    indices : array_like of ints
+        With as many axes as `a`; the others broadcast. Negative ones count from the end.
+    axis : int or None
+        None: of all elements, as one axis.
+
+    Returns
+    -------
+    Array
+        Of the shape of `indices`, but for axes that were broadcast. The gradient goes back to where each element came from.
+
+    Raises
+    ------
+    TypeError
+        If the indices are no integers.
+    IndexError
+        If one is out of range.
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> scores = corgi.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]])
+    >>> corgi.take_along_axis(scores, [[1], [2]])
+    Array([[0.7],
+           [0.2]], dtype=float64)
+    """
+    cdef Array x = as_operand(a, "take_along_axis"), index = as_operand(indices, "take_along_axis"), flat
+    cdef isize shape[8]
+    cdef isize size, outer, inner, wrong, i, j, o
+    cdef int64_t *position
+    if index.t.dtype != INT64:
+        raise TypeError(f"take_along_axis: expected indices of integers, got {index.dtype}")
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    cdef int along = axis_of(axis, x.t.ndim, "take_along_axis"), k
+    cdef bint fits = index.t.ndim == x.t.ndim
+    for k in range(x.t.ndim if fits else 0):
+        shape[k] = x.t.shape[k] if index.t.shape[k] == 1 else index.t.shape[k]
+        fits = fits and (k == along or x.t.shape[k] == 1 or x.t.shape[k] == shape[k])
+    if not fits:
+        raise ValueError(f"take_along_axis: expected indices that broadcast with shape {x.shape} but for axis {along}, "
+                         f"got shape {index.shape}")
+    size, shape[along] = x.t.shape[along], index.t.shape[along]
+    index = broadcasted(index, x.t.ndim, shape, "take_along_axis")
+    flat = row_of_positions(index, -size, size, &wrong)
+    if wrong < index.t.size:
+        raise IndexError(f"take_along_axis: expected indices from {-size} to {size - 1}, got {flat_item(index, wrong)}")
+    spans(index.t, along, &outer, &inner)
+    position = <int64_t *> flat.t.data
+    for o in range(outer):
+        for j in range(shape[along]):
+            for i in range(inner):
+                position[0] = (o * size + position[0]) * inner + i
+                position += 1
+    shape[along] = size
+    x = taken(reshape(broadcasted(x, x.t.ndim, shape, "take_along_axis"), (-1,)), flat, 0)
+    return reshaped(x, index.t.ndim, index.t.shape)
 
 
 cdef Array take_along(Array x, Array index, axis, str op):

@@ -22,18 +22,6 @@ cdef class LayerBase:
             locate(error, self, "", None)
             raise
 
-    def _through(self, x):
-        """What the last of `layers` makes of what the first makes of x, and so on."""
-        cdef isize position = 0
-        try:
-            for layer in self.layers:
-                x = forward(layer, x) if is_plain(layer) else layer(x)
-                position += 1
-        except Exception as error:
-            locate(error, self, f"layers.{position}", self.layers[position])
-            raise
-        return x
-
     def parameters(self):
         """The parameters, each once, in the order of the attributes.
 
@@ -48,6 +36,26 @@ cdef class LayerBase:
         [(3, 2), (3,)]
         """
         return found_in(self, PARAMETERS, None)
+
+
+def run_layers(LayerBase holder not None, x):
+    """What the last of ``holder.layers`` makes of what the first makes of x, and so on.
+
+    Examples
+    --------
+    >>> import corgi
+    >>> corgi._core.run_layers(corgi.layer.Sequential([corgi.exp, corgi.log]), corgi.zeros(2))
+    Array([0., 0.], dtype=float64)
+    """
+    cdef isize position = 0
+    try:
+        for layer in holder.layers:
+            x = forward(layer, x) if is_plain(layer) else layer(x)
+            position += 1
+    except Exception as error:
+        locate(error, holder, f"layers.{position}", holder.layers[position])
+        raise
+    return x
 
 
 cdef inline bint is_plain(layer) noexcept:

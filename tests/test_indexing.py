@@ -171,6 +171,31 @@ def test_dtypes(dtype):
         np.testing.assert_array_equal(result, x[index])
 
 
+@SETTINGS
+@given(st.data())
+def test_take_along_axis(data):
+    """Both arrays broadcast along the other axes."""
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=4))
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    size = shape[axis]
+    chosen = [data.draw(st.sampled_from([n, 1])) for n in shape]
+    chosen[axis] = data.draw(st.integers(0, 3)) if size else 0
+    index = data.draw(hnp.arrays(np.int64, chosen, elements=st.integers(-size, max(size - 1, -size))))
+    x = numbered([data.draw(st.sampled_from([n, 1])) if i != axis % len(shape) else n for i, n in enumerate(shape)])
+    common = np.maximum(x.shape, index.shape) * (np.minimum(x.shape, index.shape) > 0)  # but for the axis
+    expected = np.take_along_axis(
+        *(np.broadcast_to(a, np.where(np.arange(x.ndim) == axis % x.ndim, a.shape, common)) for a in (x, index)), axis
+    )
+    for array in layouts(x):
+        array = array.detach().tracked()
+        result = corgi.take_along_axis(array, index, axis)
+        np.testing.assert_array_equal(result, expected, strict=True)
+        result.backward(corgi.array(np.cos(expected)))
+        scattered = np.zeros(x.size + 1)
+        np.add.at(scattered, expected.astype(int), np.cos(expected))  # the numbers are 1, 2, ...
+        np.testing.assert_allclose(array.gradient, scattered[1:].reshape(x.shape), rtol=0, atol=1e-12)
+
+
 def test_views_share_memory_and_gathers_do_not():
     a = corgi.array(numbered((4, 5)))
     for index in (1, slice(None, None, -2), (..., None, 2), (slice(1, 3), slice(None))):

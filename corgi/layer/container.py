@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from corgi._core import Array, array, reshape
+from corgi._core import Array, array, reshape, run_layers
 from corgi.layer.base import Layer, size
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Sequential(Layer):
             What a layer raises. ValueError, TypeError and IndexError name the layer, and the line of the program that called
             it, in the message, others in a note.
         """
-        return self._through(x)
+        return run_layers(self, x)
 
     def __len__(self) -> int:
         return len(self.layers)

@@ -77,6 +77,7 @@ class Optimizer:
     """
 
     needs_closure = False
+    _has_more: bool  # to do in a step than to apply the rules
     learning_rate = Setting()
     factor = Number()
     clip_norm = _Clip()
@@ -85,7 +86,7 @@ class Optimizer:
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         optimizer = super().__new__(cls)
         # A table of its own: Python 3.11 and 3.12 are slow with attributes in shared ones after a look at __dict__.
-        optimizer.__dict__ = {"_has_more": cls.update is not Optimizer.update}  # than the rules, for a step
+        optimizer.__dict__ = {"_has_more": cls.update is not Optimizer.update}
         return optimizer
 
     def __init__(
