@@ -267,7 +267,7 @@ cdef class tracking:
         recording = True
         return bool(self.previous[len(self.previous) - 1])
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind, error, trace):
         global recording
         recording = self.previous.pop()
         return False
@@ -310,7 +310,7 @@ cdef class no_tracking:
         recording = False
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind, error, trace):
         global recording
         recording = self.previous.pop()
         return False

@@ -397,6 +397,8 @@ cdef Array call_row(int op, tuple values):
 cdef tuple clip_bounds(tuple values):
     """clip's arguments with a bound that is missing or None replaced by one that does nothing."""
     cdef list full = list(values) + [None] * (3 - len(values))
+    if full[1] is not None and full[2] is not None:
+        return tuple(full)
     whole = len(values) and (<Array> as_operand(values[0], "clip")).t.dtype < FLOAT32
     for i, bound in ((1, -2 ** 63 if whole else -np.inf), (2, 2 ** 63 - 1 if whole else np.inf)):
         if full[i] is None:

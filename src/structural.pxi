@@ -398,7 +398,7 @@ def concatenate(arrays, axis=0):
     cdef isize start = 0
     cdef Tensor *window
     cdef Node *n
-    cdef bint track = False
+    cdef bint track = False, fits, joined = True  # end to end in memory
     if first.t.ndim == 0:
         raise ValueError("concatenate: arrays without axes cannot be joined; use stack")
     cdef int along = axis_of(axis, first.t.ndim, "concatenate"), i
@@ -414,7 +414,13 @@ def concatenate(arrays, axis=0):
         shape[along] += x.t.shape[along]
         track = track or tracked(x)
     out = wrap(tensor_new(first.t.dtype, first.t.ndim, shape))
+    for i in range(along):
+        joined = joined and shape[i] == 1
     for x in parts:
+        if joined and x.t.contiguous and x.t.size < APPLY_LONG:
+            memcpy(out.t.data + start * out.t.strides[along] * itemsize(x.t.dtype), x.t.data, x.t.size * itemsize(x.t.dtype))
+            start += x.t.shape[along]
+            continue
         window = tensor_view(out.t)
         if window == NULL:
             raise MemoryError("concatenate: not enough memory")
