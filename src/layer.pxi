@@ -22,6 +22,9 @@ cdef class LayerBase:
             locate(error, self, "", None)
             raise
 
+    def __reduce_ex__(self, protocol):
+        return object.__reduce_ex__(self, protocol if protocol > 1 else 2)  # the older ones refuse compiled bases
+
     def parameters(self):
         """The parameters, each once, in the order of the attributes.
 
@@ -36,6 +39,23 @@ cdef class LayerBase:
         [(3, 2), (3,)]
         """
         return found_in(self, PARAMETERS, None)
+
+
+# LayerBase holds nothing and makes nothing: where a layer's class has other bases, theirs is the __new__ that is called.
+cdef extern from *:
+    """
+    static int leave_new_to_others(PyTypeObject *type)
+    {
+        type->tp_new = PyBaseObject_Type.tp_new;
+        const int failed = PyDict_DelItemString(type->tp_dict, "__new__");
+        PyType_Modified(type);
+        return failed;
+    }
+    """
+    int leave_new_to_others(type) except -1
+
+
+leave_new_to_others(LayerBase)
 
 
 def run_layers(LayerBase holder not None, x):

@@ -1,7 +1,10 @@
 """Layers against plain NumPy: values, gradients, dtypes, parameters, repr, copies, errors."""
 
+import abc
 import copy
+import dataclasses
 import pickle
+from typing import Generic, TypeVar
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ import pytest
 import corgi
 from corgi import Model, activation, initializer
 from corgi.layer import AvgPool, Conv, Dense, Flatten, Layer, MaxPool
+
+T = TypeVar("T")
 
 ACTIVATIONS = {
     "identity": lambda z: z,
@@ -370,6 +375,97 @@ def test_copies_are_independent(make, duplicate):
     before = layer(x).numpy().copy()
     corgi.assign(other.weight, other.weight.detach() * 2)
     assert np.array_equal(layer(x), before) and not np.array_equal(other(x), before)
+
+
+# ---- classes of one's own
+
+
+class Mixin:
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.mixed = True
+
+
+class MixedFirst(Mixin, Dense):
+    pass
+
+
+class MixedLast(Dense, Mixin):
+    pass
+
+
+class Abstract(Dense, abc.ABC):
+    pass
+
+
+class Parametric(Dense, Generic[T]):
+    pass
+
+
+class Listed(Layer, dict):
+    """A layer that is a dict as well."""
+
+    def __init__(self, inputs, outputs):
+        self.inner = Dense(inputs, outputs)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+@dataclasses.dataclass(eq=False)
+class Fields(Layer):
+    inputs: int
+    outputs: int
+
+    def __post_init__(self):
+        self.inner = Dense(self.inputs, self.outputs)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class Counting(Dense):
+    """Has a __call__ of its own, which a row of layers may not pass over."""
+
+    calls = 0
+
+    def __call__(self, x):
+        self.calls += 1
+        return super().__call__(x)
+
+
+OWN = [MixedFirst, MixedLast, Abstract, Parametric, Parametric[int], Listed, Fields, Counting]
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_other_bases(kind):
+    layer = kind(3, 2)
+    x = corgi.ones((4, 3))
+    expected = corgi.dense(x, *layer.parameters())
+    for run in (layer, corgi.layer.Sequential([layer]), Model([layer]).forward):
+        np.testing.assert_array_equal(run(x), expected)
+    assert [p.shape for p in layer.parameters()] == [(2, 3), (2,)]
+    assert isinstance(layer, Layer) and getattr(layer, "calls", 3) == 3
+    again = copy.deepcopy(layer)
+    np.testing.assert_array_equal(again(x), expected)
+    assert again.parameters()[0] is not layer.parameters()[0]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", [Dense, MixedFirst, Fields, Counting])
+def test_pickles(kind, protocol):
+    layer = kind(3, 2)
+    again = pickle.loads(pickle.dumps(layer, protocol))
+    np.testing.assert_array_equal(again(corgi.ones(3)), layer(corgi.ones(3)))
+
+
+def test_forward_of_an_instance():
+    layer = Dense(2, 2)
+    layer.forward = lambda x, scale=2: x * scale
+    for run in (layer, corgi.layer.Sequential([layer])):
+        np.testing.assert_array_equal(run(corgi.ones(2)), [2, 2])
+    np.testing.assert_array_equal(layer(corgi.ones(2), 3), [3, 3])
+    np.testing.assert_array_equal(layer(x=corgi.ones(2), scale=4), [4, 4])
 
 
 # ---- errors
