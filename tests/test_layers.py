@@ -377,6 +377,21 @@ def test_copies_are_independent(make, duplicate):
     assert np.array_equal(layer(x), before) and not np.array_equal(other(x), before)
 
 
+def test_cotangents_of_others_stay():
+    """A backward pass writes over a cotangent only where nobody else sees it."""
+    generator = np.random.default_rng(0)
+    x, w1, w2, seed = (corgi.array(generator.normal(size=s)) for s in [(5, 3), (4, 3), (4, 3), (5, 4)])
+    w1, w2, given = w1.tracked(), w2.tracked(), seed.numpy().copy()
+    first, second = corgi.dense(x, w1, None, "tanh"), corgi.dense(x, w2, None, "relu")
+    total = first + second  # passes one cotangent on to both
+    total.backward(seed)
+    np.testing.assert_array_equal(seed, given)
+    slope1 = given * (1 - np.tanh(x.numpy() @ w1.numpy().T) ** 2)
+    slope2 = given * (x.numpy() @ w2.numpy().T > 0)
+    np.testing.assert_allclose(w1.gradient, slope1.T @ x.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(w2.gradient, slope2.T @ x.numpy(), rtol=1e-12)
+
+
 # ---- classes of one's own
 
 
