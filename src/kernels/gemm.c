@@ -24,9 +24,9 @@ enum { MAX_ROWS = 8, CACHE_LINE = 64 }; /* rows of any tile: narrow ones have mo
  * not worth it for FEW rows or columns of c, nor is a sum of at most SHORT terms worth a dot product. */
 enum { BLOCK_M = 512, BLOCK_K = 256, FEW = 64, SHORT = 64 };
 #define PACKS (MAX_VECTORS > 2)
-/* A packed block of a (PACKED_M by BLOCK_K) stays in the level 2 cache, PACKED_BYTES of b at least in the third. STEPS along k
+/* A packed block of a (PACKED_M by 2 BLOCK_K) stays in the level 2 cache, PACKED_BYTES of b at least in the third. STEPS along k
  * are unrolled. */
-enum { PACKED_M = 384, PACKED_BYTES = 2 << 20, STEPS = 4 };
+enum { PACKED_M = 128, PACKED_BYTES = 4 << 20, STEPS = 4 };
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -295,27 +295,32 @@ INLINE void NAME(packed_tile)(int vectors, isize rows, isize k, const T *a, cons
     }
 }
 
-/* All tiles of a panel of b; each brings its share of the next panel. */
-INLINE void NAME(packed_panel)(int vectors, isize m, isize k, const T *lines, const T *panel, bool add, T *c, isize ldc,
-                               isize cols)
+/* All tiles of a panel of b; each brings its share of the next panel. Sums of more than `depth` terms are made in parts, as in
+ * the other ways: c is in the first cache for all but the first. */
+INLINE void NAME(packed_panel)(int vectors, isize m, isize k, isize depth, const T *lines, const T *panel, bool add, T *c,
+                               isize ldc, isize cols)
 {
     const char *next = (const char *)(panel + k * vectors * LANES);
     for (isize i = 0; i < m; i += TILE_ROWS) {
         const T *a = lines + i / LINE * LINE * k + i % LINE;
-        NAME(packed_tile)(vectors, least(TILE_ROWS, m - i), k, a, panel, add, c + i * ldc, ldc, cols, next);
-        next += k / STEPS * CACHE_LINE;
+        for (isize p = 0; p < k; p += depth) {
+            isize kp = least(depth, k - p);
+            NAME(packed_tile)(vectors, least(TILE_ROWS, m - i), kp, a + p * LINE, panel + p * vectors * LANES, add || p > 0,
+                              c + i * ldc, ldc, cols, next);
+            next += kp / STEPS * CACHE_LINE;
+        }
     }
 }
 
-static __attribute__((noinline)) void NAME(packed_columns)(isize m, isize k, const T *lines, const T *panel, bool add, T *c,
-                                                           isize ldc, isize cols)
+static __attribute__((noinline)) void NAME(packed_columns)(isize m, isize k, isize depth, const T *lines, const T *panel,
+                                                           bool add, T *c, isize ldc, isize cols)
 {
     if (MAX_VECTORS > 2 && cols > 2 * LANES) {
-        NAME(packed_panel)(MAX_VECTORS, m, k, lines, panel, add, c, ldc, cols);
+        NAME(packed_panel)(MAX_VECTORS, m, k, depth, lines, panel, add, c, ldc, cols);
     } else if (cols > LANES) {
-        NAME(packed_panel)(2, m, k, lines, panel, add, c, ldc, cols);
+        NAME(packed_panel)(2, m, k, depth, lines, panel, add, c, ldc, cols);
     } else {
-        NAME(packed_panel)(1, m, k, lines, panel, add, c, ldc, cols);
+        NAME(packed_panel)(1, m, k, depth, lines, panel, add, c, ldc, cols);
     }
 }
 
@@ -325,31 +330,31 @@ INLINE bool NAME(is_large)(isize m, isize n, isize k)
     return PACKS && IS_FLOAT && m >= 192 && n >= 192 && (double)m * (double)n * (double)k * sizeof(T) > GEMM_PACKS;
 }
 
-/* Elements of each factor that are packed at a time. Of b, a single panel if it is needed once only. */
-INLINE isize NAME(packed_a)(isize m, isize k) { return round_up(least(m, PACKED_M), LINE) * even_part(k, BLOCK_K); }
-INLINE isize NAME(packed_b)(isize m, isize n, isize k)
+/* Elements of each factor that are packed at a time. */
+INLINE isize NAME(packed_a)(isize m, isize k) { return round_up(least(m, PACKED_M), LINE) * 2 * even_part(k, BLOCK_K); }
+INLINE isize NAME(packed_b)(isize n, isize k)
 {
-    isize cols = m > PACKED_M ? least(n, PACKED_BYTES / (BLOCK_K * (isize)sizeof(T))) : PANEL_COLS;
-    return round_up(cols, PANEL_COLS) * even_part(k, BLOCK_K);
+    isize cols = least(n, PACKED_BYTES / (2 * BLOCK_K * (isize)sizeof(T)));
+    return round_up(cols, PANEL_COLS) * 2 * even_part(k, BLOCK_K);
 }
 
 static void NAME(packed)(isize m, isize n, isize k, Factor a, Factor b, bool add, T *c, isize ldc, T *space)
 {
     isize depth = even_part(k, BLOCK_K),
-          width = round_up(even_part(n, PACKED_BYTES / (BLOCK_K * (isize)sizeof(T))), PANEL_COLS);
+          width = round_up(even_part(n, PACKED_BYTES / (2 * BLOCK_K * (isize)sizeof(T))), PANEL_COLS);
     T *lines = space, *panels = space + NAME(packed_a)(m, k);
     for (isize j = 0; j < n; j += width) {
-        for (isize p = 0; p < k; p += depth) {
-            isize kp = least(depth, k - p);
+        for (isize p = 0; p < k; p += 2 * depth) {
+            isize kp = least(2 * depth, k - p);
             for (isize i = 0; i < m; i += PACKED_M) {
                 isize mi = least(PACKED_M, m - i);
                 for (isize q = 0; q < mi; q += LINE)
                     NAME(pack)(LINE, least(LINE, mi - q), kp, part(a, i + q, p), lines + q * kp);
                 for (isize q = j, cols; q < least(n, j + width); q += cols) {
                     cols = least(PANEL_COLS, n - q);
-                    T *panel = m > PACKED_M ? panels + (q - j) * kp : panels;
+                    T *panel = panels + (q - j) * kp;
                     if (i == 0) NAME(pack)((int)round_up(cols, LANES), cols, kp, part(b, q, p), panel);
-                    NAME(packed_columns)(mi, kp, lines, panel, add || p > 0, c + i * ldc + q, ldc, cols);
+                    NAME(packed_columns)(mi, kp, depth, lines, panel, add || p > 0, c + i * ldc + q, ldc, cols);
                 }
             }
         }
@@ -437,7 +442,7 @@ isize KERNEL(NAME(gemm_space))(bool trans_a, isize m, isize n, isize k)
     if (m < 4 || n < 4) return 0;
     isize elements = 0;
     if (NAME(is_large)(m, n, k)) {
-        elements = NAME(packed_a)(m, k) + NAME(packed_b)(m, n, k);
+        elements = NAME(packed_a)(m, k) + NAME(packed_b)(n, k);
     } else if (trans_a && m > FEW && n > FEW) {
         elements = least(m, BLOCK_M) * round_up(even_part(k, BLOCK_K), TILE_COLS);
     }
